@@ -1,0 +1,66 @@
+//! The named counters of the record: how many sockets were stolen, and why the others were not.
+//!
+//! Every drop and bypass has a name here, an increment in the shim and a row in `modnet ps`.
+
+/// Counters in a record's second page; spare ones are zero.
+pub const COUNTERS: usize = 64;
+
+macro_rules! counters {
+    ($($(#[doc = $doc:expr])* $variant:ident = $index:literal, $name:literal;)*) => {
+        /// What is counted; the value is the index in the record.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[doc = $doc])* $variant = $index),* }
+
+        /// Index, name and meaning of every counter, for whoever shows them.
+        pub const TABLE: &[(usize, &str, &str)] = &[$(($index, $name, concat!($($doc),*))),*];
+    };
+}
+
+counters! {
+    /// Sockets handed to the chain.
+    Stolen = 0, "stolen";
+    /// Not stolen: no module of the chain could be reached.
+    NoModule = 1, "no_module";
+    /// Not stolen: the steal queue was full.
+    QueueFull = 2, "queue_full";
+    /// Not stolen: no descriptor was left for the pair (EMFILE or ENFILE).
+    NoDescriptor = 3, "no_descriptor";
+    /// Not stolen: too many descriptors in flight between processes (ETOOMANYREFS).
+    InFlight = 4, "in_flight";
+    /// Not stolen: the descriptor's number leaves no room for a hidden duplicate.
+    FdRange = 5, "fd_range";
+    /// Not stolen: the process may not enter the registry (chroot, permission).
+    NoRegistry = 6, "no_registry";
+    /// Not stolen: the peer at the module's address is neither the owner nor root.
+    WrongOwner = 7, "wrong_owner";
+    /// Not stolen: memory, or any other error of the system.
+    SystemError = 8, "system_error";
+    /// Refused, because the chain could not be reached and the policy is fail closed.
+    Refused = 9, "refused";
+    /// Modules passed over because they could not be reached, while a later one could.
+    Skipped = 10, "skipped";
+    /// Answered with an error that makes servers fall back: SO_ZEROCOPY, TCP_ULP, TCP_REPAIR.
+    Declined = 11, "declined";
+    /// MSG_OOB answered with EOPNOTSUPP.
+    OutOfBand = 12, "out_of_band";
+    /// Hidden duplicates swept because the descriptor had been closed where no hook sees it.
+    Swept = 13, "swept";
+    /// Hidden duplicates found again after exec.
+    Adopted = 14, "adopted";
+    /// Connections made to a steal queue.
+    Connects = 15, "connects";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_and_names_are_unique_and_in_range() {
+        for (i, (index, name, doc)) in TABLE.iter().enumerate() {
+            assert!(*index < COUNTERS && !doc.is_empty());
+            assert!(TABLE[..i].iter().all(|(other, n, _)| other != index && n != name));
+        }
+    }
+}

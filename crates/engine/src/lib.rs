@@ -1,0 +1,1 @@
+//! Delegation inside a module's process.

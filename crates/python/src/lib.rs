@@ -1,0 +1,1 @@
+//! modnet._native
