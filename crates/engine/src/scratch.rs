@@ -1,0 +1,37 @@
+//! A directory for one test, removed with it. Tests only.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::runtime::Runtime;
+
+/// A fresh directory below the system's temporary one.
+pub struct Scratch {
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+impl Scratch {
+    /// Makes one.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("mn-{}-{number}", std::process::id()));
+        fs::create_dir(&path).expect("a scratch directory");
+        Self { path: fs::canonicalize(path).expect("a real path") }
+    }
+
+    /// A prepared runtime directory within.
+    pub fn runtime(&self) -> Runtime {
+        let runtime = Runtime::at(self.path.join("r")).expect("a short path");
+        runtime.prepare().expect("a fresh directory");
+        runtime
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
