@@ -1,0 +1,97 @@
+"""Starting what is compared: nginx alone, behind modules, behind proxies, behind the prototype.
+
+All stay up during the run, each on its own ports on the server's host; idle ones cost nothing. Modules inherit the namespace
+and the core from `modnet run`. It must not measure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments.common import servers
+from experiments.common.errors import ExperimentError
+from experiments.common.machine import REPOSITORY
+from experiments.common.servers import Server
+from experiments.fig03 import plan
+from experiments.net import Hosts
+
+PROTOTYPES = REPOSITORY.parent / "shared" / "prototypes"
+_FIRST_PORT = 8001
+
+
+@dataclass(frozen=True)
+class Started:
+    """A variant that accepts connections: on `port`, and on `keep_port` those that are to be kept."""
+
+    port: int
+    keep_port: int
+    stands_between: bool
+    """Whether some process other than nginx must have worked for a request."""
+
+
+@contextlib.contextmanager
+def running(names: tuple[str, ...], hosts: Hosts, www: Path) -> Iterator[dict[str, Started]]:
+    """Starts the variants, native (the proxies' origin) always; ends them all."""
+    with contextlib.ExitStack() as undo:
+        started: dict[str, Started] = {}
+        for number, name in enumerate((plan.NATIVE, *(n for n in names if n != plan.NATIVE))):
+            folder = hosts.work / name
+            folder.mkdir()
+            server = Server(hosts.server, folder)
+            undo.callback(server.stop)
+            port = _FIRST_PORT + 2 * number
+            started[name] = _start(name, server, port, www)
+        yield started
+
+
+def _start(name: str, server: Server, port: int, www: Path) -> Started:
+    folder, keep_port = server.folder, port
+    web = servers.nginx(folder, servers.files(port, www))
+    if name == plan.NATIVE:
+        server.start(web)
+    elif name == plan.NGINX:
+        keep_port = port + 1
+        server.start(servers.nginx(folder, servers.proxy(port, keep_port, _FIRST_PORT)))
+    elif name == plan.HAPROXY:
+        server.start(servers.haproxy(folder, port, _FIRST_PORT))
+    elif name == plan.PROTOTYPE:
+        _prototype(server, web)
+    else:
+        environment = {"MODNET_RUNTIME_DIR": str(folder.parent / "rt")}
+        server.start([sys.executable, "-m", "modnet", "run", *_modules(name), "--", *web], environment)
+    server.await_port(port)
+    return Started(port, keep_port, stands_between=name not in {plan.NATIVE, plan.NGINX})
+
+
+def _modules(name: str) -> list[str]:
+    if name == plan.PYTHON:
+        return ["-m", f"{Path(__file__).with_name('identity.py')}:Identity"]
+    # Chains share their modules, by name: each is a process of its own.
+    length = plan.CHAINS.get(name, 1)
+    return ["-m", "forwarder", *(word for i in range(2, length + 1) for word in ("-m", f"forwarder,as=forwarder{i}"))]
+
+
+def _prototype(server: Server, web: list[str]) -> None:
+    """shim.c and forward.c as they stand, as prototypes/README.md builds them."""
+    forward, shim = server.folder / "forward", server.folder / "shim.so"
+    compile_c(PROTOTYPES / "forward.c", forward)
+    compile_c(PROTOTYPES / "shim.c", shim, "-shared", "-fPIC", "-ldl")
+    process = server.start([forward])
+    sockets = Path(f"/proc/{process.pid}/net/unix")
+    server.await_true(lambda: "@modnet-steal" in sockets.read_text(), "forward.c does not listen")
+    server.start(web, {"LD_PRELOAD": str(shim)})
+
+
+def compile_c(source: Path, target: Path, *options: str) -> None:
+    """Compiles one C file with the system's compiler, warnings off: they are not this project's."""
+    try:
+        done = subprocess.run(["cc", "-O2", "-w", source, "-o", target, *options], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise ExperimentError("cc is missing: apt-get install gcc libc6-dev") from None
+    if done.returncode:
+        raise ExperimentError(f"{source.name} does not compile: {done.stderr.strip().splitlines()[-1]}")
