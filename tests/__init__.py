@@ -1,0 +1,1 @@
+"""The tests. `tests/lib` is plumbing; every other folder tests what it is named after."""

@@ -1,0 +1,44 @@
+"""Fixtures and rules that all tests share.
+
+A test that needs root and does not have it is not run, and the summary says so in a section of its own: a privilege
+that is missing is never silent. Missing packages fail.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integrity.client.tree import Tree
+from tests.lib.process import become_subreaper
+
+NOT_ROOT = "needs root, and these tests run as an ordinary user"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    become_subreaper()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if os.geteuid():
+        for item in items:
+            if item.get_closest_marker("root"):
+                item.add_marker(pytest.mark.skip(reason=NOT_ROOT))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = [r for r in terminalreporter.stats.get("skipped", []) if NOT_ROOT in str(r.longrepr)]
+    if skipped:
+        terminalreporter.section("NOT RUN: needs root", yellow=True)
+        terminalreporter.line(f"{len(skipped)} tests; run them with: sudo make test")
+
+
+@pytest.fixture(scope="session")
+def tree() -> Iterator[tuple[Path, Tree]]:
+    """The files that servers serve, readable by everybody, and what is in them."""
+    with tempfile.TemporaryDirectory(prefix="mn-www-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory, Tree(directory, seed=1)

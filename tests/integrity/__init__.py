@@ -1,0 +1,1 @@
+"""Whether every byte arrives and every connection ends as it would without modules."""

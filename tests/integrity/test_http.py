@@ -1,0 +1,43 @@
+"""HTTP servers under every variant of modules: each byte as it was sent, each end as natively.
+
+The short form; `tests/soak` runs the same with 10,000 connections.
+"""
+
+import asyncio
+import os
+
+import pytest
+
+from tests.integrity.client.load import load
+from tests.integrity.client.scenarios import Target
+from tests.integrity.matrix import USERS, pairs
+from tests.lib.census import descriptors
+from tests.lib.variants import NATIVE
+from tests.servers.base import idle, running
+from tests.servers.catalogue import HTTP
+
+
+def drive(server: str, variant: str, user: str, tree, connections: int, seed: int = 1) -> None:
+    """Loads a server and compares what is left afterwards with what was there before."""
+    directory, files = tree
+    with running(HTTP[server], USERS[user](), variant, directory) as up:
+        target = Target("127.0.0.1", up.place.port, files, up.server.traits)
+        modules = up.modules()
+        level = {pid: descriptors(pid) for pid in modules.values()}
+        result = asyncio.run(load(target, connections, 48, seed))
+        print(f"{server} {variant} {user}: {result}")
+        if result.failures:
+            pytest.fail(f"{result}\n{up.place.logged()}")
+        assert up.modules() == modules, f"a module died: {up.place.logged()}"
+        if variant != NATIVE:
+            assert up.stolen() >= connections, f"{up.stolen()} of {connections} connections were stolen"
+            # Once the clients have gone so have the flows' descriptors; a connection of each process that steals stays,
+            # for each core and module.
+            more = len(up.family()) * (os.cpu_count() or 1)
+            idle({pid: count + more for pid, count in level.items()}, 20)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize(("server", "variant", "user"), pairs(HTTP))
+def test_every_stream_is_intact(server: str, variant: str, user: str, tree) -> None:
+    drive(server, variant, user, tree, connections=300)

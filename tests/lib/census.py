@@ -1,0 +1,102 @@
+"""What exists: processes that descend from us, names and sockets in a registry, descriptors, memory.
+
+Rules: a census is a plain value, so that *before == after* is the whole test and its difference is the message.
+It must not clean up; `sweep` does, after the comparison.
+"""
+
+import contextlib
+import os
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.lib.place import Place
+from tests.lib.process import descendants, kill, reap_orphans, until
+
+
+@dataclass(frozen=True)
+class Census:
+    """Everything that a run of ModNet could leave behind."""
+
+    processes: frozenset[str]
+    files: frozenset[str]
+    sockets: frozenset[str]
+
+
+def take(place: Place) -> Census:
+    """Our descendants, all files below the runtime directory, all UNIX sockets bound below it."""
+    reap_orphans()
+    names = set()
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(OSError):
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            names.add(f"{pid} {line.strip()[:150]}")
+    # The two directories and the lock are the registry itself; they stay for the next run.
+    standing = {"modules", "processes", "modules/.lock"}
+    files = {str(p.relative_to(place.runtime)) for p in place.runtime.rglob("*")} - standing
+    bound = {
+        fields[7].decode() for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]
+        if len(fields := line.split()) > 7 and fields[7].decode().startswith(str(place.runtime))}
+    return Census(frozenset(names), frozenset(files), frozenset(bound))
+
+
+def wait_same(place: Place, before: Census, seconds: float = 20) -> None:
+    """Waits until the census equals `before`; raises Broken with what remains.
+
+    Modules end when they notice that their last user has gone, which takes them a moment."""
+    try:
+        until(lambda: take(place) == before, seconds, "an equal census")
+    except Exception as error:
+        after = take(place)
+        raise type(error)(f"left behind after {seconds} s: {difference(before, after)}\n{place.logged()}") from None
+
+
+def difference(before: Census, after: Census) -> str:
+    """What one has and the other has not, for a message."""
+    parts = []
+    for kind in ("processes", "files", "sockets"):
+        old, new = getattr(before, kind), getattr(after, kind)
+        parts += [f"new {kind} {sorted(new - old)}"] if new - old else []
+        parts += [f"gone {kind} {sorted(old - new)}"] if old - new else []
+    return "; ".join(parts)
+
+
+def sweep(before: Census) -> None:
+    """Kills what has come since `before`, after a test that failed to leave nothing."""
+    old = {int(entry.split()[0]) for entry in before.processes}
+    kill([pid for pid in descendants(os.getpid()) if pid not in old])
+    reap_orphans()
+
+
+def descriptors(pid: int) -> int:
+    """Open descriptors of a process, hidden ones included."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def resident(pid: int) -> int:
+    """Resident memory of a process in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def module_pid(place: Place, name: str) -> int | None:
+    """The process behind a module's control socket (the kernel says whose it is), None if nobody is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as control:
+        try:
+            control.connect(str(place.runtime / "modules" / name / "control"))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None
+        size = struct.calcsize("3i")
+        return int(struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0])
+
+
+def stolen(place: Place, pid: int) -> int:
+    """How many sockets the process `pid` and its children have handed to their chain: the record's first counter."""
+    page = (place.runtime / "processes" / str(pid)).read_bytes()[4096:]
+    return int(struct.unpack_from("<Q", page)[0])
+
+
+def counters(place: Place, pid: int) -> dict[int, int]:
+    """Every counter of the record that is not zero, by index (`crates/abi/src/counter.rs`)."""
+    page = (place.runtime / "processes" / str(pid)).read_bytes()[4096:]
+    return {index: value for index, value in enumerate(struct.unpack_from("<64Q", page)) if value}

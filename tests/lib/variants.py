@@ -1,0 +1,41 @@
+"""Natively, or under which modules: the columns of every matrix.
+
+A variant is a name and the `-m` arguments that `modnet run` gets; `native` has none and is not run by `modnet`
+at all, so that every test can show that it holds without us.
+"""
+
+from pathlib import Path
+
+from tests.lib.place import Place
+
+IDENTITY = Path(__file__).parents[1] / "integrity" / "identity.py"
+
+NATIVE = "native"
+VARIANTS: dict[str, list[str]] = {
+    NATIVE: [],
+    "forwarder": ["forwarder"],
+    "chain": ["forwarder", "forwarder,as=second", "forwarder,as=third"],
+    # So high that only its bookkeeping acts, but bursts of the larger files exceed it.
+    "throttle": ["throttle,rate=1000000000,burst=1000000"],
+    "identity": ["{identity}:Identity"],
+}
+
+
+def wrap(place: Place, variant: str, argv: list[str]) -> list[str]:
+    """The command that runs `argv` under the variant's modules."""
+    if variant == NATIVE:
+        return argv
+    modules = []
+    for module in VARIANTS[variant]:
+        modules += ["-m", module.format(identity=place.copy(IDENTITY))]
+    return place.modnet("run", *modules, "--", *argv)
+
+
+def module_names(variant: str) -> list[str]:
+    """Under which names the variant's modules register."""
+    names = []
+    for module in VARIANTS[variant]:
+        first, *settings = module.split(",")
+        renamed = [s.removeprefix("as=") for s in settings if s.startswith("as=")]
+        names.append(renamed[0] if renamed else first.rpartition(":")[2].lower() or first)
+    return names

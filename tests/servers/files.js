@@ -1,0 +1,44 @@
+// node's http server over a directory: files, and for uploads /hash, /echo (both directions at once) and /reset.
+'use strict';
+const crypto = require('crypto');
+const fs = require('fs');
+const http = require('http');
+const path = require('path');
+
+const [port, root] = process.argv.slice(2);
+
+function get(request, response) {
+  if (request.url === '/reset') {
+    response.writeHead(200, { 'Content-Length': 1 << 20 });
+    response.write(Buffer.alloc(1000), () => request.socket.resetAndDestroy());
+    return;
+  }
+  const file = path.join(root, path.basename(request.url));
+  fs.stat(file, (error, status) => {
+    if (error) {
+      response.writeHead(404, { 'Content-Length': 0 });
+      response.end();
+      return;
+    }
+    response.writeHead(200, { 'Content-Length': status.size });
+    // A client that goes away destroys the response; the file has to be closed then.
+    const stream = fs.createReadStream(file);
+    response.on('close', () => stream.destroy());
+    stream.pipe(response);
+  });
+}
+
+function post(request, response) {
+  if (request.url === '/echo') {
+    response.writeHead(200, { 'Content-Length': request.headers['content-length'] });
+    request.pipe(response);
+    return;
+  }
+  const digest = crypto.createHash('sha256');
+  request.on('data', (piece) => digest.update(piece));
+  request.on('end', () => response.end(digest.digest('hex')));
+}
+
+const server = http.createServer((request, response) => (request.method === 'POST' ? post : get)(request, response));
+server.keepAliveTimeout = 60000;
+server.listen(Number(port), '127.0.0.1', 1024);

@@ -1,0 +1,1 @@
+"""The long forms: thousands of connections, dozens of rounds; `make soak` runs them."""
