@@ -1,0 +1,79 @@
+"""Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
+
+from typing import Any, Literal, final
+
+@final
+class Flow:
+    """One stolen connection. Made by the engine, given to every hook; use it inside hooks only.
+
+    Any attribute can be set on it: a module keeps there what belongs to the flow.
+    """
+
+    __dict__: dict[str, Any]
+
+    @property
+    def id(self) -> int:
+        """Unique in this module process."""
+    @property
+    def peer(self) -> tuple[str, int] | None:
+        """Address and port of the network's end; None where the system did not tell."""
+    @property
+    def local(self) -> tuple[str, int] | None:
+        """Address and port of the application's end; None where the system did not tell."""
+    @property
+    def application(self) -> int:
+        """Process id of the application."""
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Names of the whole chain, nearest to the application first."""
+    @property
+    def position(self) -> int:
+        """This module's place in `chain`, from 0."""
+    @property
+    def bytes_outbound(self) -> int:
+        """Bytes read from the application so far."""
+    @property
+    def bytes_inbound(self) -> int:
+        """Bytes read from the network so far."""
+    @property
+    def opened_at(self) -> float:
+        """When it was stolen, in seconds since 1970."""
+    def forward(self, direction: Literal["outbound", "inbound", "both"] = "both") -> None:
+        """Gives a direction back to the native path, from the next byte on: its hooks, the end's included, are not
+        called any more. What the running hook returns is still sent."""
+    def limit(
+        self, direction: Literal["outbound", "inbound", "both"], rate: float | None, burst: int = 65536
+    ) -> None:
+        """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit away.
+        With "both" each direction has its own."""
+    def reset(self) -> None:
+        """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after it."""
+    def __getattr__(self, name: str, /) -> Any: ...
+    def __setattr__(self, name: str, value: Any, /) -> None: ...
+
+@final
+class Engine:
+    """The workers of one registered module. `modnet.host` makes one in the module's process."""
+
+    def __new__(
+        cls,
+        module: object,
+        *,
+        name: str,
+        runtime_dir: str | None,
+        hooks: frozenset[str],
+        spec: str,
+        persistent: bool,
+        drain: float,
+        send_queue: int,
+        workers: int | None,
+    ) -> Engine: ...
+    @property
+    def name(self) -> str:
+        """What the module is registered under."""
+    def start(self) -> None:
+        """Registers the name and starts the workers."""
+    def wait(self) -> None:
+        """Returns once the engine has ended: stopped, or its last user has gone."""
+    def stop(self, drain: float) -> None:
+        """Takes no more flows, gives those there are `drain` seconds to end, then resets them."""

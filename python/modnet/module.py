@@ -1,0 +1,161 @@
+"""`Module`: what a module is, and the check that a class is one.
+
+A module is a class with hooks. The engine, in Rust, owns the sockets; it calls a hook when there are bytes to decide
+about, and never enters Python for a hook that the class has left alone.
+
+| when | called | returns |
+| --- | --- | --- |
+| configure | `Settings(...)`, then the class itself: pure, nothing is open yet | |
+| once, before the first flow | `start()` | |
+| a connection was stolen | `opened(flow)` | |
+| the application has sent | `outbound(flow, data)` | the bytes that go on to the network |
+| the network has sent | `inbound(flow, data)` | the bytes that go on to the application |
+| that direction has ended | `outbound_end(flow)`, `inbound_end(flow)` | last bytes, or None |
+| the flow is over | `closed(flow)` | |
+| once, after the last flow | `stop()` | |
+
+Rules: all hooks of one flow run in one thread, one after the other, so what belongs to a flow (`flow.seen = 0`) needs
+no lock; flows on different cores run in different threads, so what belongs to the module does. A hook must not block:
+its thread serves thousands of other flows. Must not: import the extension, so that a module is loaded, checked and
+tested without an engine.
+
+>>> class Shout(Module):
+...     def outbound(self, flow, data):
+...         return bytes(data).upper()
+>>> Shout.name, sorted(Shout.hooks())
+('shout', ['outbound'])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+from modnet._failures import Failures
+
+if TYPE_CHECKING:
+    from modnet.flow import Flow
+
+__all__ = ["HOOKS", "Data", "Module", "NoSettings", "kebab_case"]
+
+Data: TypeAlias = bytes | bytearray | memoryview
+"""What a hook may return."""
+
+HOOKS: dict[str, int] = {
+    "opened": 1,
+    "outbound": 2,
+    "inbound": 2,
+    "outbound_end": 1,
+    "inbound_end": 1,
+    "closed": 1,
+}
+"""Every hook, and how many arguments it is called with (`flow`, or `flow, data`)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSettings:
+    """The settings of a module that has none."""
+
+
+class Module:
+    """Base of all modules. Override the hooks you want; the rest costs nothing.
+
+    `name` is what the module is registered under (letters, digits, `_ - .`, at most 31); a class that sets none gets
+    its own name in kebab-case. `on_error` says what becomes of a flow whose hook has raised: "pass", the bytes at
+    hand go on untouched and the flow is native from there; "reset", both ends see a reset.
+
+    Settings are a nested frozen dataclass, see `modnet.settings` for the types:
+
+    >>> from dataclasses import dataclass
+    >>> class Mark(Module):
+    ...     @dataclass(frozen=True)
+    ...     class Settings:
+    ...         text: str = "!"
+    ...
+    ...     settings: Settings
+    ...
+    ...     def outbound_end(self, flow):
+    ...         return self.settings.text.encode()
+    >>> Mark(Mark.Settings(text="?")).settings.text
+    '?'
+    """
+
+    name: str
+    on_error: Literal["pass", "reset"] = "pass"
+    Settings: ClassVar[type[Any]] = NoSettings
+    settings: Any
+
+    def __init__(self, settings: Any = None) -> None:
+        """Takes the settings, checked already. A module that overrides this opens nothing here, but in `start`."""
+        self.settings = type(self).Settings() if settings is None else settings
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" not in cls.__dict__:
+            cls.name = kebab_case(cls.__name__)
+
+    # --- lifecycle ---
+
+    def start(self) -> None:
+        """Called once before the first flow: open files, start threads. Raise SystemRefused where that fails."""
+
+    def stop(self) -> None:
+        """Called once after the last flow, also after a failed `start` of the engine: undo `start`."""
+
+    def counters(self) -> Mapping[str, int]:
+        """The module's own named counters, for whoever shows them. Called from another thread at any time."""
+        return {}
+
+    # --- hooks ---
+
+    def opened(self, flow: Flow) -> None:
+        """A connection was stolen; no byte of it has passed yet."""
+
+    def outbound(self, flow: Flow, data: memoryview) -> Data:
+        """Bytes from the application; return what goes on to the network.
+
+        `data` is readable during the call only: keep `bytes(data)`, not `data`. Returning `data` itself passes it on
+        without a copy; `b""` holds it back. How the bytes are cut has no meaning: one request may come in many
+        calls, many in one.
+        """
+        return data
+
+    def inbound(self, flow: Flow, data: memoryview) -> Data:
+        """Bytes from the network; return what goes on to the application. As `outbound`."""
+        return data
+
+    def outbound_end(self, flow: Flow) -> Data | None:
+        """The application will send no more; return the last bytes for the network (what was held back), or None."""
+        return None
+
+    def inbound_end(self, flow: Flow) -> Data | None:
+        """The network will send no more; return the last bytes for the application, or None."""
+        return None
+
+    def closed(self, flow: Flow) -> None:
+        """The flow is over, however it ended. Called once for every flow; nothing can be sent any more."""
+
+    # --- for the engine and the loader ---
+
+    @classmethod
+    def hooks(cls) -> frozenset[str]:
+        """The hooks that this class overrides: the only ones that are ever called."""
+        return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Module, hook))
+
+    def _hook_failed(self, hook: str, flow: object, exception: BaseException) -> None:
+        """Called by the engine in the worker's thread when `hook` has raised, before it acts on `on_error`."""
+        # Made on first use, so that a subclass need not call super().__init__; setdefault is atomic.
+        failures: Failures = self.__dict__.setdefault("_failures", Failures())
+        failures.report(type(self).__name__, hook, flow, exception)
+
+
+def kebab_case(name: str) -> str:
+    """A class's name as a module's.
+
+    >>> [kebab_case(n) for n in ("Shout", "RateLimit", "HTTPHeader", "My_Module2")]
+    ['shout', 'rate-limit', 'http-header', 'my-module2']
+    """
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name)
+    return re.sub(r"[-_]+", "-", parted).strip("-").lower()
