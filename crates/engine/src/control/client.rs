@@ -1,0 +1,74 @@
+//! Asking a module something over its control socket.
+//!
+//! Rule: never waits longer than it was told to; a module that is stopped or hangs is an error that says so.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::wire;
+use crate::error::{Error, Result};
+use crate::registry::connect_control;
+use crate::runtime::Runtime;
+
+/// Sends one request and returns all objects of its answer, the last with `"done": true`.
+///
+/// # Errors
+/// ENOENT: no such module; ETIMEDOUT: it does not answer within `limit`; what the module itself answers.
+pub fn ask(runtime: &Runtime, name: &str, request: &Value, limit: Duration) -> Result<Vec<Value>> {
+    let end = Instant::now() + limit;
+    let mute = || {
+        Error::new(
+            libc::ETIMEDOUT,
+            format!("module {name} does not answer; if it is stopped, continue it or kill it"),
+        )
+    };
+    let fd = loop {
+        match connect_control(runtime, name) {
+            Ok(fd) => break fd,
+            // Its backlog is full: it is alive and busy, or stopped.
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => {
+                if Instant::now() >= end {
+                    return Err(mute());
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            Err(e) => {
+                return Err(match e.raw_os_error() {
+                    Some(libc::ENOENT | libc::ECONNREFUSED | libc::ENOTDIR | libc::ENOTSOCK) => {
+                        Error::unknown_module(name)
+                    }
+                    Some(libc::EPERM | libc::EACCES) => {
+                        Error::new(libc::EPERM, format!("module {name} belongs to another user"))
+                    }
+                    _ => Error::system(format!("cannot reach module {name}"), &e),
+                })
+            }
+        }
+    };
+    wire::send(&fd, request, limit).map_err(|e| match e.raw_os_error() {
+        Some(libc::ETIMEDOUT) => mute(),
+        _ => Error::system(format!("cannot ask module {name}"), &e),
+    })?;
+    let mut answers = Vec::new();
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let Some(answer) = wire::receive(&fd, left)? else {
+            return Err(if Instant::now() < end {
+                Error::new(libc::ECONNRESET, format!("module {name} ended before it answered"))
+            } else {
+                mute()
+            });
+        };
+        if let Some(message) = answer.get("error").and_then(Value::as_str) {
+            let errno = answer.get("errno").and_then(Value::as_i64).and_then(|n| i32::try_from(n).ok());
+            return Err(Error::new(errno.unwrap_or(libc::EPROTO), message));
+        }
+        let done = answer.get("done") == Some(&Value::Bool(true));
+        answers.push(Value::Object(answer));
+        if done {
+            return Ok(answers);
+        }
+    }
+}
