@@ -33,8 +33,8 @@ __all__ = [
     "Direction",
     "Duration",
     "Flow",
-    "Module",
     "ModnetError",
+    "Module",
     "PeerError",
     "Rate",
     "Size",
@@ -44,8 +44,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # The extension is loaded by those who use it: `modnet run` starts in front of every command, and checks modules
-    # without it.
+    # The extension is loaded by those who use it: `modnet run` starts in front of every command, and checks
+    # modules without it.
     if name in ("Direction", "Flow"):
         from modnet import flow
 

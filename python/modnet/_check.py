@@ -1,7 +1,7 @@
 """Checks, when a module is loaded, that its class can do what it was written for.
 
-A hook with a wrong signature would fail on the first connection, a misspelt one never at all; both are found here, each
-told in one line. Pure. Must not: load files (`modnet.loader` does), nor change the class.
+A hook with a wrong signature would fail on the first connection, a misspelt one never at all; both are
+found here, each told in one line. Pure. Must not: load files (`modnet.loader` does), nor change the class.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def check_name(name: str) -> str:
         raise UsageError(f"the module name {name!r} is longer than {NAME_MAX} bytes: choose a shorter one")
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise UsageError(
-            f"the module name {name!r} has characters that are not allowed: use letters, digits, '_', '-' and '.', "
-            "the first a letter or digit"
+            f"the module name {name!r} is not allowed: use letters, digits, '_', '-' and '.', the first a "
+            "letter or digit"
         )
     return name
 
@@ -49,7 +49,7 @@ def check_module(cls: type[Any], where: str, reserved: frozenset[str] = frozense
     if cls is Module:
         raise UsageError(f"{where} is modnet.Module itself: name a class derived from it")
     if inspect.isabstract(cls):
-        missing = ", ".join(sorted(cls.__abstractmethods__))
+        missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise UsageError(f"{where} is abstract: define {missing}, or name a class that does")
     for hook in cls.hooks():
         _check_hook(cls, hook, where)
@@ -100,8 +100,8 @@ def _check_spelling(cls: type[Module], where: str) -> None:
             continue
         if _accepts(called, HOOKS[meant]):
             raise UsageError(
-                f"{where}: {name} is no hook; did you mean {meant!r}? (a method of your own that looks like a hook "
-                "begins with '_')"
+                f"{where}: {name} is no hook; did you mean {meant!r}? (begin its name with '_' if it is a "
+                "method of your own)"
             )
 
 

@@ -1,8 +1,8 @@
 """Logs exceptions in hooks: the first of its kind with its traceback, later ones counted.
 
-A hook that is broken is broken for every flow, a hundred thousand times a minute; a log that fills the disk would be a
-second fault. One kind is (hook, type of the exception, file and line). Safe among worker threads.
-Must not: raise, or decide what becomes of the flow (the engine does, by `on_error`).
+A hook that is broken is broken for every flow, a hundred thousand times a minute; a log that fills the disk
+would be a second fault. One kind is (hook, type of the exception, file and line). Safe among worker
+threads. Must not: raise, or decide what becomes of the flow (the engine does, by `on_error`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ __all__ = ["INTERVAL", "Failures"]
 INTERVAL = 10.0
 """Seconds between two lines about the same kind of failure."""
 _KINDS = 256
-"""Most kinds remembered; then all is forgotten and said anew. A module does not have as many places to fail."""
+"""Most kinds remembered; then all is forgotten and said anew. A module does not have as many places to
+fail.
+"""
 
 _logger = logging.getLogger("modnet")
 

@@ -1,9 +1,9 @@
 """Imports a module's code: from a file by its path, or from an installed package.
 
-Whatever the code raises while it is imported is told in one line with file and line, since it is somebody's typing
-mistake more often than a fault that needs a traceback. A file is compiled here, without importlib's cache: the bytes
-whose digest is compared are the bytes that run, and no `__pycache__` appears beside a user's file.
-Must not: look for classes, or know what a module is.
+Whatever the code raises while it is imported is told in one line with file and line, since it is somebody's
+typing mistake more often than a fault that needs a traceback. A file is compiled here, without importlib's
+cache: the bytes whose digest is compared are the bytes that run, and no `__pycache__` appears beside a
+user's file. Must not: look for classes, or know what a module is.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def import_file(path: Path) -> ModuleType:
     module = ModuleType(name)
     module.__file__ = str(path)
     module.__dict__["__modnet_digest__"] = digest
-    # What stands beside the file can be imported, as with `python file.py`; at the end, so that it hides nothing.
+    # What stands beside the file can be imported, as with `python file.py`; at the end, so that it hides
+    # nothing.
     _look_in(path.parent)
     # Registered first: dataclasses and type hints look their module up.
     sys.modules[name] = module
@@ -62,8 +63,8 @@ def import_name(name: str, directory: Path) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
             raise UsageError(
-                f"no Python module {error.name!r}, neither installed nor in {directory}: install it beside modnet, or "
-                "give its file as path/to/file.py:Class"
+                f"no Python module {error.name!r}, neither installed nor in {directory}: install it beside "
+                "modnet, or give its file as path/to/file.py:Class"
             ) from None
         raise UsageError(_told(error, name)) from error
     except BaseException as error:
@@ -71,7 +72,9 @@ def import_name(name: str, directory: Path) -> ModuleType:
 
 
 def digest_of(module: ModuleType) -> tuple[str, str]:
-    """The file that the code came from and the SHA-256 of its content; empty strings where there is no file."""
+    """The file that the code came from and the SHA-256 of its content; empty strings where there is no
+    file.
+    """
     file = getattr(module, "__file__", None)
     if file is None:
         return "", ""

@@ -39,15 +39,19 @@ class Flow:
     def opened_at(self) -> float:
         """When it was stolen, in seconds since 1970."""
     def forward(self, direction: Literal["outbound", "inbound", "both"] = "both") -> None:
-        """Gives a direction back to the native path, from the next byte on: its hooks, the end's included, are not
-        called any more. What the running hook returns is still sent."""
+        """Gives a direction back to the native path, from the next byte on: its hooks, the end's included,
+        are not called any more. What the running hook returns is still sent.
+        """
     def limit(
         self, direction: Literal["outbound", "inbound", "both"], rate: float | None, burst: int = 65536
     ) -> None:
-        """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit away.
-        With "both" each direction has its own."""
+        """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit
+        away. With "both" each direction has its own.
+        """
     def reset(self) -> None:
-        """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after it."""
+        """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after
+        it.
+        """
     def __getattr__(self, name: str, /) -> Any: ...
     def __setattr__(self, name: str, value: Any, /) -> None: ...
 

@@ -6,8 +6,8 @@
 | `PeerError` | the peer's: a module or process that we talk to answered badly, or not at all | 3 |
 | `SystemRefused` | the system's: permission, a limit, a full disk | 4 |
 
-Rules: a message is one line, names the thing as the user wrote it, and says what to do. `one_line` enforces the
-first. Must not: print, or import anything of ours.
+Rules: a message is one line, names the thing as the user wrote it, and says what to do. `one_line` enforces
+the first. Must not: print, or import anything of ours.
 
 >>> str(UsageError("first\\n  second"))
 'first second'
@@ -53,8 +53,8 @@ class SystemRefused(ModnetError):
 
 
 def one_line(message: str) -> str:
-    """The message with each run of white space, line breaks included, made one space; what else a terminal would
-    act on is shown escaped, since parts of a message come from files and command lines.
+    """The message with each run of white space, line breaks included, made one space; what else a terminal
+    would act on is shown escaped, since parts of a message come from files and command lines.
     """
     joined = " ".join(message.split())
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in joined)

@@ -1,7 +1,7 @@
 """`Module`: what a module is, and the check that a class is one.
 
-A module is a class with hooks. The engine, in Rust, owns the sockets; it calls a hook when there are bytes to decide
-about, and never enters Python for a hook that the class has left alone.
+A module is a class with hooks. The engine, in Rust, owns the sockets; it calls a hook when there are bytes
+to decide about, and never enters Python for a hook that the class has left alone.
 
 | when | called | returns |
 | --- | --- | --- |
@@ -14,10 +14,10 @@ about, and never enters Python for a hook that the class has left alone.
 | the flow is over | `closed(flow)` | |
 | once, after the last flow | `stop()` | |
 
-Rules: all hooks of one flow run in one thread, one after the other, so what belongs to a flow (`flow.seen = 0`) needs
-no lock; flows on different cores run in different threads, so what belongs to the module does. A hook must not block:
-its thread serves thousands of other flows. Must not: import the extension, so that a module is loaded, checked and
-tested without an engine.
+Rules: all hooks of one flow run in one thread, one after the other, so what belongs to a flow (`flow.seen =
+0`) needs no lock; flows on different cores run in different threads, so what belongs to the module does. A
+hook must not block: its thread serves thousands of other flows. Must not: import the extension, so that a
+module is loaded, checked and tested without an engine.
 
 >>> class Shout(Module):
 ...     def outbound(self, flow, data):
@@ -62,9 +62,10 @@ class NoSettings:
 class Module:
     """Base of all modules. Override the hooks you want; the rest costs nothing.
 
-    `name` is what the module is registered under (letters, digits, `_ - .`, at most 31); a class that sets none gets
-    its own name in kebab-case. `on_error` says what becomes of a flow whose hook has raised: "pass", the bytes at
-    hand go on untouched and the flow is native from there; "reset", both ends see a reset.
+    `name` is what the module is registered under (letters, digits, `_ - .`, at most 31); a class that sets
+    none gets its own name in kebab-case. `on_error` says what becomes of a flow whose hook has raised:
+    "pass", the bytes at hand go on untouched and the flow is native from there; "reset", both ends see a
+    reset.
 
     Settings are a nested frozen dataclass, see `modnet.settings` for the types:
 
@@ -88,7 +89,7 @@ class Module:
     settings: Any
 
     def __init__(self, settings: Any = None) -> None:
-        """Takes the settings, checked already. A module that overrides this opens nothing here, but in `start`."""
+        """Takes the settings, checked already. Who overrides this opens nothing here, but in `start`."""
         self.settings = type(self).Settings() if settings is None else settings
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -99,7 +100,7 @@ class Module:
     # --- lifecycle ---
 
     def start(self) -> None:
-        """Called once before the first flow: open files, start threads. Raise SystemRefused where that fails."""
+        """Called once before the first flow: open files, start threads. Raise SystemRefused if that fails."""
 
     def stop(self) -> None:
         """Called once after the last flow, also after a failed `start` of the engine: undo `start`."""
@@ -116,9 +117,9 @@ class Module:
     def outbound(self, flow: Flow, data: memoryview) -> Data:
         """Bytes from the application; return what goes on to the network.
 
-        `data` is readable during the call only: keep `bytes(data)`, not `data`. Returning `data` itself passes it on
-        without a copy; `b""` holds it back. How the bytes are cut has no meaning: one request may come in many
-        calls, many in one.
+        `data` is readable during the call only: keep `bytes(data)`, not `data`. Returning `data` itself
+        passes it on without a copy; `b""` holds it back. How the bytes are cut has no meaning: one request
+        may come in many calls, many in one.
         """
         return data
 
@@ -127,11 +128,11 @@ class Module:
         return data
 
     def outbound_end(self, flow: Flow) -> Data | None:
-        """The application will send no more; return the last bytes for the network (what was held back), or None."""
+        """The application will send no more; return what was held back for the network, or None."""
         return None
 
     def inbound_end(self, flow: Flow) -> Data | None:
-        """The network will send no more; return the last bytes for the application, or None."""
+        """The network will send no more; return what was held back for the application, or None."""
         return None
 
     def closed(self, flow: Flow) -> None:
@@ -145,7 +146,7 @@ class Module:
         return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Module, hook))
 
     def _hook_failed(self, hook: str, flow: object, exception: BaseException) -> None:
-        """Called by the engine in the worker's thread when `hook` has raised, before it acts on `on_error`."""
+        """The engine calls this in the worker's thread when `hook` has raised, then acts on `on_error`."""
         # Made on first use, so that a subclass need not call super().__init__; setdefault is atomic.
         failures: Failures = self.__dict__.setdefault("_failures", Failures())
         failures.report(type(self).__name__, hook, flow, exception)

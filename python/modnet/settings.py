@@ -1,7 +1,8 @@
 """Settings: one frozen dataclass a module, checked before anything starts.
 
-Its job is to make that dataclass out of text (`-m throttle,rate=1MB`), of a TOML table or of both, by the type
-hints of its fields, and to refuse everything else in one line. Pure, but for reading the TOML file it is told to.
+Its job is to make that dataclass out of text (`-m throttle,rate=1MB`), of a TOML table or of both, by the
+type hints of its fields, and to refuse everything else in one line. Pure, but for reading the TOML file it
+is told to.
 
 | type hint | accepts as text | in TOML also |
 | --- | --- | --- |
@@ -17,8 +18,8 @@ hints of its fields, and to refuse everything else in one line. Pure, but for re
 | `X \\| None` | `none`, or as X | as X |
 | `tuple[X, ...]` | the key given several times: `word=a,word=b` | array |
 
-A `ValueError` from `__post_init__` is shown as the one line that it says. There is no hint for nested tables: a
-module that needs them takes a `Path` and reads it in `start`.
+A `ValueError` from `__post_init__` is shown as the one line that it says. There is no hint for nested
+tables: a module that needs them takes a `Path` and reads it in `start`.
 
 >>> from dataclasses import dataclass
 >>> @dataclass(frozen=True)
@@ -36,14 +37,13 @@ modnet.errors.UsageError: throttle has no setting 'rat'; did you mean 'rate'?
 from __future__ import annotations
 
 import dataclasses
-import re
 import tomllib
-import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, get_args
 
+from modnet._values import Duration, Rate, Size, UnsupportedHint, convert, example, is_tuple, type_text
 from modnet.errors import SystemRefused, UsageError, suggestion
 
 __all__ = [
@@ -59,168 +59,7 @@ __all__ = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Unit:
-    """Marks an annotated number that may be written with a unit."""
-
-    name: str
-
-
-Size = Annotated[int, _Unit("size")]
-"""Bytes. Text such as `64KiB` or `1MB`."""
-Rate = Annotated[int, _Unit("rate")]
-"""Bytes per second. Text such as `1MB`, `1MB/s` or `8Mbit/s`."""
-Duration = Annotated[float, _Unit("duration")]
-"""Seconds. Text such as `250ms`, `1.5` or `2min`."""
-
-_PREFIX = {
-    "": 1,
-    "k": 10**3,
-    "m": 10**6,
-    "g": 10**9,
-    "t": 10**12,
-    "ki": 2**10,
-    "mi": 2**20,
-    "gi": 2**30,
-    "ti": 2**40,
-}
-_TIME = {"us": 1e-6, "ms": 1e-3, "": 1.0, "s": 1.0, "min": 60.0, "h": 3600.0}
-_SIZE_TEXT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kmgt]i?|)(b|)", re.IGNORECASE)
-_RATE_TEXT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*([kmgt]i?|)(bit/s|bps|b/s|b|/s|)", re.IGNORECASE)
-_DURATION_TEXT = re.compile(r"(\d[\d_]*(?:\.\d+)?)\s*(us|ms|s|min|h|)")
-_BOOL = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
-
-
-# --- one value -------------------------------------------------------------------------------------------------
-
-
-def _size(text: str) -> int:
-    match = _SIZE_TEXT.fullmatch(text)
-    if match is None:
-        raise ValueError("a size such as 4096, 64KiB or 1MB")
-    return _scaled(match[1], _PREFIX[match[2].lower()], "a whole number of bytes")
-
-
-def _rate(text: str) -> int:
-    match = _RATE_TEXT.fullmatch(text)
-    if match is None:
-        raise ValueError("bytes per second such as 1MB, 64KiB/s or 8Mbit/s")
-    prefix = _PREFIX[match[2].lower()]
-    if match[3].lower() in ("bit/s", "bps"):
-        return _scaled(match[1], prefix / 8, "a whole number of bytes per second")
-    return _scaled(match[1], prefix, "a whole number of bytes per second")
-
-
-def _scaled(number: str, factor: float, what: str) -> int:
-    # Integers stay exact however large; only a fraction goes through a float.
-    if "." not in number and isinstance(factor, int):
-        return int(number) * factor
-    value = float(number) * factor
-    if value != int(value):
-        raise ValueError(what)
-    return int(value)
-
-
-def _duration(text: str) -> float:
-    match = _DURATION_TEXT.fullmatch(text)
-    if match is None:
-        raise ValueError("a duration such as 1.5, 250ms or 2min")
-    return float(match[1]) * _TIME[match[2]]
-
-
-def _int(text: str) -> int:
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise ValueError("a whole number") from None
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError("a number") from None
-
-
-def _bool(text: str) -> bool:
-    try:
-        return _BOOL[text.lower()]
-    except KeyError:
-        raise ValueError("true or false") from None
-
-
-_UNITS: dict[str, Callable[[str], Any]] = {"size": _size, "rate": _rate, "duration": _duration}
-_PLAIN: dict[Any, Callable[[str], Any]] = {int: _int, float: _float, bool: _bool, str: str}
-
-
-class _Unsupported(Exception):
-    """A type hint that is not in the table above."""
-
-
-def _is_optional(hint: Any) -> bool:
-    return get_origin(hint) in (Union, types.UnionType) and type(None) in get_args(hint)
-
-
-def _without_none(hint: Any) -> Any:
-    rest = [arg for arg in get_args(hint) if arg is not type(None)]
-    if len(rest) != 1:
-        raise _Unsupported
-    return rest[0]
-
-
-def _is_tuple(hint: Any) -> bool:
-    return get_origin(hint) is tuple and len(get_args(hint)) == 2 and get_args(hint)[1] is Ellipsis
-
-
-def _convert(hint: Any, value: object, base: Path) -> Any:
-    """One value, text or TOML's, as `hint` wants it. ValueError says what was wanted; _Unsupported, a bad hint."""
-    if _is_optional(hint):
-        return (
-            None
-            if isinstance(value, str) and value.lower() == "none"
-            else _convert(_without_none(hint), value, base)
-        )
-    if get_origin(hint) is Annotated:
-        kind, *marks = get_args(hint)
-        unit = next((m.name for m in marks if isinstance(m, _Unit)), None)
-        return _convert(kind, value, base) if unit is None else _number(_UNITS[unit], kind, value)
-    if get_origin(hint) is Literal:
-        words = get_args(hint)
-        if not all(isinstance(word, str) for word in words):
-            raise _Unsupported
-        if value not in words:
-            hinted = suggestion(value, words) if isinstance(value, str) else ""
-            raise ValueError("one of " + ", ".join(words) + hinted)
-        return value
-    if hint is Path:
-        if not isinstance(value, str) or not value:
-            raise ValueError("a path")
-        return base / Path(value).expanduser()
-    if hint not in _PLAIN:
-        raise _Unsupported
-    if hint in (int, float):
-        return _number(_PLAIN[hint], hint, value)
-    if type(value) is hint:
-        return value
-    if isinstance(value, str):
-        return _PLAIN[hint](value)
-    raise ValueError({bool: "true or false", str: "text"}[hint])
-
-
-def _number(parse: Callable[[str], Any], kind: Any, value: object) -> Any:
-    if isinstance(value, str):
-        return parse(value.strip())
-    # bool is an int in Python, but `rate = true` is a mistake.
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or (kind is int and not isinstance(value, int))
-    ):
-        raise ValueError("a whole number" if kind is int else "a number")
-    return kind(value)
-
-
-# --- the dataclass ---------------------------------------------------------------------------------------------
+# --- the dataclass --------------------------------------------------------------------------------
 
 
 def build(
@@ -257,10 +96,10 @@ def build(
             raise UsageError(f"{where}{owner} has no setting {key!r}{known}")
         hint = hints[key]
         try:
-            if _is_tuple(hint):
-                arguments[key] = tuple(_convert(get_args(hint)[0], value, directory) for value in values)
+            if is_tuple(hint):
+                arguments[key] = tuple(convert(get_args(hint)[0], value, directory) for value in values)
             elif len(values) == 1:
-                arguments[key] = _convert(hint, values[0], directory)
+                arguments[key] = convert(hint, values[0], directory)
             else:
                 raise ValueError("one value")
         except ValueError as wanted:
@@ -274,7 +113,7 @@ def build(
             arguments[field.name] = base / field.default
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise UsageError(
-                f"{owner} needs the setting {field.name!r}: add {field.name}={_example(hints[field.name])}"
+                f"{owner} needs the setting {field.name!r}: add {field.name}={example(hints[field.name])}"
             )
     try:
         return cls(**arguments)
@@ -283,7 +122,9 @@ def build(
 
 
 def check_class(cls: type[Any], owner: str) -> dict[str, Any]:
-    """The type hints of the settings `cls`, by field; UsageError if it is no frozen dataclass of supported types."""
+    """The type hints of the settings `cls`, by field; UsageError if it is no frozen dataclass of supported
+    types.
+    """
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise UsageError(f"{owner}: Settings must be a dataclass: write @dataclass(frozen=True) above it")
     if not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed does not know it
@@ -296,12 +137,12 @@ def check_class(cls: type[Any], owner: str) -> dict[str, Any]:
         raise UsageError(f"{owner}: a type hint of Settings cannot be evaluated: {error}") from None
     hints = {field.name: all_hints[field.name] for field in dataclasses.fields(cls) if field.init}
     for name, hint in hints.items():
-        element = get_args(hint)[0] if _is_tuple(hint) else hint
+        element = get_args(hint)[0] if is_tuple(hint) else hint
         try:
-            _convert(element, "", Path())
+            convert(element, "", Path())
         except ValueError:
             pass
-        except _Unsupported:
+        except UnsupportedHint:
             shown = getattr(hint, "__name__", None) if isinstance(hint, type) and not get_args(hint) else None
             wanted = "int, float, bool, str, Path, Size, Rate, Duration, Literal, X | None or tuple[X, ...]"
             raise UsageError(
@@ -322,7 +163,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is not TOML: {error}") from None
 
 
-# --- telling about them ----------------------------------------------------------------------------------------
+# --- telling about them ---------------------------------------------------------------------------
 
 
 @dataclasses.dataclass(frozen=True)
@@ -352,7 +193,7 @@ def describe(cls: type[Any], owner: str = "Settings") -> list[SettingInfo]:
             default = ",".join(str(value) for value in default)
         shown = None if default is dataclasses.MISSING else "none" if default is None else str(default)
         help_text = str(field.metadata.get("help", ""))
-        infos.append(SettingInfo(field.name, _type_text(hints[field.name]), shown, help_text))
+        infos.append(SettingInfo(field.name, type_text(hints[field.name]), shown, help_text))
     return infos
 
 
@@ -366,31 +207,3 @@ def to_plain(settings: Any) -> dict[str, Any]:
         else:
             plain[field.name] = str(value) if isinstance(value, Path) else value
     return plain
-
-
-def _type_text(hint: Any) -> str:
-    if _is_optional(hint):
-        return f"{_type_text(_without_none(hint))} | none"
-    if _is_tuple(hint):
-        return f"{_type_text(get_args(hint)[0])}, several times"
-    if get_origin(hint) is Annotated:
-        kind, *marks = get_args(hint)
-        return next((m.name for m in marks if isinstance(m, _Unit)), None) or _type_text(kind)
-    if get_origin(hint) is Literal:
-        return " | ".join(get_args(hint))
-    return {int: "integer", float: "number", bool: "true | false", str: "text", Path: "path"}[hint]
-
-
-_EXAMPLES = {
-    "size": "64KiB",
-    "rate": "1MB",
-    "duration": "2s",
-    "integer": "1",
-    "number": "0.5",
-    "path": "FILE",
-}
-
-
-def _example(hint: Any) -> str:
-    text = _type_text(hint).split(",")[0].split(" |")[0]
-    return _EXAMPLES.get(text, text.upper() if text == "text" else text)

@@ -3,8 +3,8 @@
     modnet run -m throttle,rate=1MB -- nginx
     modnet run -m throttle,rate=8Mbit/s,burst=256KiB,direction=outbound -- python3 -m http.server
 
-A token bucket per flow and direction, in the engine: the bytes stay native. The first `burst` bytes pass at once, the
-rest at `rate` bytes a second; who sends faster is stopped by back-pressure, nothing is dropped.
+A token bucket per flow and direction, in the engine: the bytes stay native. The first `burst` bytes pass at
+once, the rest at `rate` bytes a second; who sends faster is stopped by back-pressure, nothing is dropped.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Throttle(Module):
         """Per flow, and per direction where `direction` is both."""
 
         rate: Rate = field(metadata={"help": "bytes per second"})
-        # 64 KiB is what one read of the engine brings: a smaller bucket would cut it, a larger one helps short
-        # answers only.
+        # 64 KiB is what one read of the engine brings: a smaller bucket would cut it, a larger one helps
+        # short answers only.
         burst: Size = field(
             default=64 * 1024, metadata={"help": "bytes that pass at once before the rate applies"}
         )
