@@ -1,0 +1,75 @@
+"""Traffic in the background while something is killed: who opened when, and how each connection ended.
+
+Rules: times are `time.monotonic()`. Every connection has a deadline, so that a hang becomes an outcome. What is allowed
+depends on when a connection was opened, which the test decides.
+"""
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from tests.integrity.client.load import outcome_of
+from tests.integrity.client.scenarios import Run, Target
+from tests.servers.base import Traits
+
+# Mostly whole requests, some that last (a slow reader), so that a kill finds flows in every state.
+MIX = ("close", "close", "keep_alive", "paused", "slow")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """One connection: when it began, and its outcome."""
+
+    opened: float
+    outcome: str
+
+
+@dataclass
+class Traffic:
+    """Connections so far."""
+
+    target: Target
+    ended: list[Ended] = field(default_factory=list)
+    stopped: bool = False
+
+    async def client(self, number: int) -> None:
+        draw = random.Random(number)
+        while not self.stopped:
+            opened = time.monotonic()
+            run = Run(self.target, number, len(self.ended))
+            self.ended.append(Ended(opened, await outcome_of(run, draw.choice(MIX))))
+
+    async def more(self, count: int, seconds: float = 30) -> None:
+        """Waits until `count` connections that were opened from now on have ended."""
+        start = time.monotonic()
+        while sum(e.opened >= start for e in self.ended) < count:
+            if time.monotonic() > start + seconds:
+                raise TimeoutError(f"fewer than {count} connections in {seconds} s: {self.counts()}")
+            await asyncio.sleep(0.01)
+
+    def counts(self) -> Counter[str]:
+        return Counter(e.outcome for e in self.ended)
+
+    def failed(self, first: float, last: float = float("inf")) -> list[Ended]:
+        """Connections opened in [first, last) that did not end well."""
+        return [e for e in self.ended if first <= e.opened < last and e.outcome != "ok"]
+
+    def worse_than_cut(self) -> list[Ended]:
+        """Connections with an end that not even a kill explains: hangs, wrong bytes, refused connects."""
+        return [e for e in self.ended if e.outcome not in ("ok", "short", "reset")]
+
+
+@contextlib.asynccontextmanager
+async def traffic(port: int, tree, clients: int = 24) -> AsyncIterator[Traffic]:
+    """Clients that make connections one after the other until the block ends."""
+    flowing = Traffic(Target("127.0.0.1", port, tree, Traits()))
+    tasks = [asyncio.create_task(flowing.client(n)) for n in range(clients)]
+    try:
+        yield flowing
+    finally:
+        flowing.stopped = True
+        await asyncio.gather(*tasks)
