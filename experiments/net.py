@@ -1,14 +1,15 @@
 """Two small hosts in network namespaces, joined by a veth pair: where every experiment is measured.
 
 On loopback the client's core does half of the server's network work, and what a module costs is hidden.
-Here the packets of each host are processed on the core of that host (RPS), and its processes are pinned to it.
+Here the packets of each host are processed on the core of that host (RPS), and its processes are pinned to
+it.
 
     with Hosts() as hosts:
         server = hosts.server.popen(["nginx", …])       # in its namespace, on its core
         hosts.shape(1_000)                              # Mbit/s in both directions; None: unshaped
 
-Rules: names carry their maker (common/owner.py); whoever starts first removes what dead makers left, processes
-included, so a run that was killed with -9 leaves nothing for longer than until the next one.
+Rules: names carry their maker (common/owner.py); whoever starts first removes what dead makers left,
+processes included, so a run that was killed with -9 leaves nothing for longer than until the next one.
 It must not touch anything whose maker lives, nor any setting outside of the two namespaces.
 
 `python -m experiments.net --clean` removes leftovers, `--check` says whether this machine can measure.
@@ -28,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from pyroute2 import IPRoute, netns  # type: ignore[import-untyped]
+from pyroute2 import IPRoute, NetlinkError, netns  # type: ignore[import-untyped]
 
 from experiments.common import owner, processes
 from experiments.common.errors import ExperimentError
@@ -37,9 +38,14 @@ PREFIX = "modnet-"
 NETNS = Path("/run/netns")
 WORK = Path("/run/modnet-experiments")
 DEVICE = "eth0"
-# What a link may send at once beyond its rate. HTB wakes by a high-resolution timer, but a busy core comes late:
-# 256 KB are 2 ms at 1 Gbit/s, and no smaller than four of the largest packets that TCP hands down.
+# What a link may send at once beyond its rate. HTB wakes by a high-resolution timer, but a busy core comes
+# late: 256 KB are 2 ms at 1 Gbit/s, and no smaller than four of the largest packets that TCP hands down.
 BURST_BYTES = 256 * 1024
+
+# Linux's own default. What a machine is set to must not change the figures: BBR without the fq queue paces by
+# timers, and with it nginx alone served 1 MB files at 800/s where CUBIC reached 2,800/s (and a module seemed
+# free).
+CONGESTION = "cubic"
 
 _CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
 _MS_REC_PRIVATE = 0x4000 | 0x40000
@@ -66,7 +72,8 @@ class Host:
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
-        """The calling thread is in the namespace and on its core: sockets and children made meanwhile stay there.
+        """The calling thread is in the namespace and on its core: sockets and children made meanwhile stay
+        there.
 
         Chosen over a `preexec_fn`, which may deadlock once the parent has threads (a progress display has).
         """
@@ -99,7 +106,8 @@ class Host:
     def netlink(self) -> Iterator[IPRoute]:
         """A netlink socket of this namespace.
 
-        Rejected: `IPRoute(netns=…)`, which forks a child that runs our signal handlers when it is ended by SIGTERM.
+        Rejected: `IPRoute(netns=…)`, which forks a child that runs our signal handlers when it is ended by
+        SIGTERM.
         """
         with self.entered(), IPRoute() as link:
             yield link
@@ -111,9 +119,13 @@ class Host:
 
 
 class Hosts:
-    """`server` and `client`, and `work`, a folder that ends with them. A context manager. Needs root."""
+    """`server` and `client`, and `work`, a folder that ends with them. A context manager. Needs root.
 
-    def __init__(self) -> None:
+    `congestion` names the congestion control of all connections, those over loopback included; None: the
+    machine's.
+    """
+
+    def __init__(self, congestion: str | None = CONGESTION) -> None:
         require_root()
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
@@ -132,6 +144,8 @@ class Hosts:
             undo.callback(self.client.close)
             undo.callback(self._end_processes)
             self._join()
+            if congestion:
+                self._control(congestion)
             self._undo = undo.pop_all()
 
     def __enter__(self) -> Hosts:
@@ -146,7 +160,8 @@ class Hosts:
         """Limits each direction to `mbit` Mbit/s of Ethernet frames, or lifts the limit.
 
         HTB, since it lets the large packets of segmentation offload pass whole, as a network card takes
-        them. TBF cuts every one that is larger than its bucket into frames, on the very core that is measured.
+        them. TBF cuts every one that is larger than its bucket into frames, on the very core that is
+        measured.
         """
         for host in (self.server, self.client):
             with host.netlink() as link:
@@ -171,6 +186,37 @@ class Hosts:
                 link.link("set", index=link.link_lookup(ifname="lo")[0], state="up")
                 link.link("set", index=index, state="up")
             _inside(host, functools.partial(_settle, host.core))
+
+    def _control(self, congestion: str) -> None:
+        """By routes: the sysctl refuses most names in a namespace, though not the machine's own default."""
+        metrics = {"cc_algo": congestion}
+        try:
+            for host in (self.server, self.client):
+                with host.netlink() as link:
+                    index, loopback = (link.link_lookup(ifname=name)[0] for name in (DEVICE, "lo"))
+                    link.route(
+                        "replace",
+                        dst="10.99.0.0/24",
+                        oif=index,
+                        prefsrc=host.ipv4,
+                        scope="link",
+                        metrics=metrics,
+                    )
+                    # Before the route that came with the address, whose metric is 256.
+                    link.route("add", dst="fd99::/64", oif=index, priority=128, metrics=metrics)
+                    local = {
+                        "oif": loopback,
+                        "table": 255,
+                        "type": "local",
+                        "scope": "host",
+                        "metrics": metrics,
+                    }
+                    for own in ("127.0.0.0/8", "127.0.0.1/32"):
+                        link.route("replace", dst=own, proto="kernel", prefsrc="127.0.0.1", **local)
+        except NetlinkError as error:
+            raise ExperimentError(
+                f"congestion control {congestion!r} cannot be had ({error}): load its module"
+            ) from None
 
     def _end_processes(self) -> None:
         # A process may fork while it is being ended: look again until nobody is there.

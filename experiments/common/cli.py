@@ -1,7 +1,8 @@
 """Arguments, errors, signals and progress that all experiments share.
 
-Rules: results go to stdout, progress to stderr; `--json` prints exactly one object on stdout. Exit status: 0 measured, whatever the
-checks say (they are in the report); 2 for a mistake or something missing, in one line; 130, 143 when stopped.
+Rules: results go to stdout, progress to stderr; `--json` prints exactly one object on stdout. Exit status: 0
+measured, whatever the checks say (they are in the report); 2 for a mistake or something missing, in one line;
+130, 143 when stopped.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ def parser(name: str, question: str) -> argparse.ArgumentParser:
     """A parser with what every experiment takes."""
     made = argparse.ArgumentParser(prog=f"python -m experiments.{name}", description=question)
     made.add_argument("--quick", action="store_true", help="a rough answer within 60 seconds")
-    made.add_argument("--json", action="store_true", help="print one JSON object instead of a table and a PNG")
+    made.add_argument(
+        "--json", action="store_true", help="print one JSON object instead of a table and a PNG"
+    )
     return made
 
 

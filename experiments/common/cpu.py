@@ -1,9 +1,9 @@
 """How long a core was busy: what a request costs, whatever process or interrupt paid for it.
 
-Busy is elapsed less idle. Idle comes from /proc/timer_list (`idle_sleeptime`, in ns; the kernel stops that clock for
-each interrupt, so packets handled on an idle core count as busy). Rejected: /proc/stat prints the same clock in
-steps of 10 ms; cpuidle's residency counts the interrupts that end a halt as idle; times of processes miss packets that
-are handled outside of any; /proc/schedstat is often not built in.
+Busy is elapsed less idle. Idle comes from /proc/timer_list (`idle_sleeptime`, in ns; the kernel stops that
+clock for each interrupt, so packets handled on an idle core count as busy). Rejected: /proc/stat prints the
+same clock in steps of 10 ms; cpuidle's residency counts the interrupts that end a halt as idle; times of
+processes miss packets that are handled outside of any; /proc/schedstat is often not built in.
 
 The clock is brought up to date when a core leaves idle, so it is read *on* the core in question.
 It must not be used across a suspend of the machine.
@@ -38,7 +38,9 @@ def parse(text: str, core: int) -> CoreTime:
     section = re.search(rf"^cpu: {core}\n(.*?)(?=^cpu: |^Tick Device|\Z)", text, re.MULTILINE | re.DOTALL)
     idle = section and re.findall(r"\.(?:idle|iowait)_sleeptime\s*: (\d+) nsecs", section[1])
     if not now or not idle:
-        raise ExperimentError(f"{_TIMERS} does not show core {core}'s idle time: this kernel has no tickless idle (CONFIG_NO_HZ)")
+        raise ExperimentError(
+            f"{_TIMERS} does not show core {core}'s idle time: the kernel has no tickless idle (CONFIG_NO_HZ)"
+        )
     return CoreTime(int(now[1]), sum(map(int, idle)))
 
 

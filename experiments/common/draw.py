@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402  # the backend has to be chosen first: there may be no display
+from matplotlib import pyplot  # the backend has to be chosen first: there may be no display
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Bar:
 
 
 def grouped(axes: Any, bars: list[Bar], title: str) -> None:
-    """Draws one panel: groups side by side, a colour for each series, the paper's range as a black bracket."""
+    """Draws one panel: groups side by side, a colour for each series, the paper's range in black."""
     groups = list(dict.fromkeys(bar.group for bar in bars))
     series = list(dict.fromkeys(bar.series for bar in bars))
     width = 0.85 / max(1, len(series))
@@ -40,13 +40,24 @@ def grouped(axes: Any, bars: list[Bar], title: str) -> None:
         label = bar.series if bar.series not in labelled else None
         labelled.add(bar.series)
         spread = [[bar.median - bar.q1], [bar.q3 - bar.median]]
-        axes.bar(x, bar.median, width * 0.9, color=colours(number), yerr=spread, ecolor="grey", capsize=2, label=label)
+        axes.bar(
+            x,
+            bar.median,
+            width * 0.9,
+            color=colours(number),
+            yerr=spread,
+            ecolor="grey",
+            capsize=2,
+            label=label,
+        )
         if bar.paper:
             low, high = bar.paper
             label = "the paper" if "the paper" not in labelled else None
             labelled.add("the paper")
             middle = (low + high) / 2
-            axes.errorbar(x, middle, [[middle - low], [high - middle]], fmt="kD", markersize=4, capsize=4, label=label)
+            axes.errorbar(
+                x, middle, [[middle - low], [high - middle]], fmt="kD", markersize=4, capsize=4, label=label
+            )
     axes.axhline(1, color="grey", linewidth=0.8)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_title(title, fontsize=10)

@@ -1,7 +1,8 @@
 """The client: one round of load by wrk, and a single request that shows whether a server answers rightly.
 
 Rules: an error that wrk counted stands in the sample; nobody drops it. It must not start servers.
-wrk's latency runs from the first byte of a request to the last of its response; the time to connect is in the throughput.
+wrk's latency runs from the first byte of a request to the last of its response; the time to connect is in the
+throughput.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Load:
 def run(client: Host, url: str, keep_alive: bool, duration_s: float) -> Load:
     """Loads `url` from the client's core by 64 connections, for `duration_s` seconds."""
     argv = ["wrk", "-t1", f"-c{CONNECTIONS}", "--timeout", "10s", "-s", str(_SCRIPT)]
-    # wrk takes whole seconds and stops early, in good order, at SIGINT; the limit is for the case that we are killed.
+    # wrk takes whole seconds and stops early, in good order, at SIGINT; the limit is for the case that we are
+    # killed.
     argv += ["-d", f"{math.ceil(duration_s) + 5}s", *([] if keep_alive else ["-H", "Connection: close"]), url]
     wrk = client.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
@@ -65,7 +67,7 @@ def parse(out: str, error: str) -> Load:
 
 
 def probe(client: Host, port: int, address: str, path: str, keep_alive: bool) -> tuple[int, str]:
-    """Makes one request as wrk does; answers how many bytes came back, header included, and the body's SHA-256."""
+    """Makes one request as wrk does; answers the length, header included, and the body's SHA-256."""
     wish = "" if keep_alive else "Connection: close\r\n"
     request = f"GET {path} HTTP/1.1\r\nHost: {address}:{port}\r\n{wish}\r\n"
     with client.entered():
@@ -82,7 +84,9 @@ def probe(client: Host, port: int, address: str, path: str, keep_alive: bool) ->
                 raise ExperimentError(f"port {port} closed after {len(data)} bytes of {path}")
             data += piece
     if not head.startswith(b"HTTP/1.1 200"):
-        raise ExperimentError(f"port {port} answered {head.splitlines()[0].decode(errors='replace')} for {path}")
+        raise ExperimentError(
+            f"port {port} answered {head.splitlines()[0].decode(errors='replace')} for {path}"
+        )
     return len(data), hashlib.sha256(body).hexdigest()
 
 

@@ -44,7 +44,9 @@ def build(tools: list[list[str]], product: bool) -> dict[str, Any]:
 
     Raises where the product is to be measured and is missing or built for debugging.
     """
-    facts: dict[str, Any] = {"commit": _output(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"])}
+    facts: dict[str, Any] = {
+        "commit": _output(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"])
+    }
     if product:
         facts["modnet"] = _release_build()
     facts["python"] = platform.python_version()
@@ -57,10 +59,14 @@ def _release_build() -> str:
     try:
         native = importlib.import_module("modnet._native")
     except ImportError as error:
-        raise ExperimentError(f"the extension does not load in {sys.executable} ({error}): build it with `make build`") from None
+        raise ExperimentError(
+            f"the extension does not load in {sys.executable} ({error}): build it with `make build`"
+        ) from None
     profile = getattr(native, "BUILD_PROFILE", "unknown")
     if profile != "release":
-        raise ExperimentError(f"this is a {profile} build, whose figures mean nothing: build the release with `make build`")
+        raise ExperimentError(
+            f"this is a {profile} build, whose figures mean nothing: build the release with `make build`"
+        )
     return str(profile)
 
 

@@ -1,6 +1,7 @@
 """`python -m experiments.net`: removes leftovers, or says whether this machine can measure on two hosts.
 
-Each capability is one line: yes or no, why, and what to do. It must not change anything that it does not undo.
+Each capability is one line: yes or no, why, and what to do. It must not change anything that it does not
+undo.
 """
 
 from __future__ import annotations
@@ -22,10 +23,14 @@ _SAMPLE_BYTES = 10_000_000
 
 def main() -> int:
     """The command's entry."""
-    parser = argparse.ArgumentParser(prog="python -m experiments.net", description=(net.__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.net", description=(net.__doc__ or "").split("\n")[0]
+    )
     choice = parser.add_mutually_exclusive_group(required=True)
     choice.add_argument("--clean", action="store_true", help="end and remove what killed runs have left")
-    choice.add_argument("--check", action="store_true", help="say whether this machine can measure, and what to do where not")
+    choice.add_argument(
+        "--check", action="store_true", help="say whether this machine can measure, and what to do where not"
+    )
     arguments = parser.parse_args()
     return guarded(_clean if arguments.clean else _check)
 
@@ -52,7 +57,9 @@ def _check() -> None:
         rate = _SAMPLE_BYTES * 8 / transfer(hosts, socket.AF_INET, hosts.server.ipv4, _SAMPLE_BYTES) / 1e6
         print(f"shaping to {_SHAPED_MBIT} Mbit/s: {rate:.0f} Mbit/s of payload arrive")
         if not 0.8 * _SHAPED_MBIT < rate < 1.1 * _SHAPED_MBIT:
-            raise ExperimentError("the shaped link has the wrong rate: is this machine busy? HTB needs CONFIG_NET_SCH_HTB")
+            raise ExperimentError(
+                "the shaped link has the wrong rate: is this machine busy? HTB needs CONFIG_NET_SCH_HTB"
+            )
     print(f"nothing left behind: {'yes' if not Path(hosts.work).exists() else 'no'}")
 
 

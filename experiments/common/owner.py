@@ -1,7 +1,8 @@
 """Who made a thing that outlives a process, and whether that one still lives.
 
 Names of namespaces and work folders carry a *tag*: `<pid>-<start>-<n>`, the maker's pid, the moment it
-started (clock ticks since boot, field 22 of /proc/PID/stat) and a number of its own. A pid alone would not do: it is used again.
+started (clock ticks since boot, field 22 of /proc/PID/stat) and a number of its own. A pid alone would not
+do: it is used again.
 
 Rule: what a living owner made is never touched, so runs beside each other need no lock.
 It must not decide what to remove: that is net.py's.

@@ -13,7 +13,6 @@ import signal
 import time
 from pathlib import Path
 
-
 Identity = tuple[int, int]
 
 
@@ -57,7 +56,7 @@ def end(pids: list[int], grace_s: float) -> list[int]:
 
 
 def await_end(pidfds: dict[int, int], wait_s: float) -> None:
-    """Waits until every process has ended or `wait_s` seconds have passed; takes ended ones out of `pidfds`."""
+    """Waits until every process has ended or `wait_s` seconds have passed; drops ended ones from `pidfds`."""
     poller = select.poll()
     for fd in pidfds:
         poller.register(fd, select.POLLIN)

@@ -1,7 +1,7 @@
 """Starting servers on the server's host and ending them: nginx, and whatever stands in front of it.
 
-Rules: every server has a folder of its own under the run's work folder, with its configuration and logs; a server that does
-not come up gives its own last words as the error. It must not know what is being compared.
+Rules: every server has a folder of its own under the run's work folder, with its configuration and logs; a
+server that does not come up gives its own last words as the error. It must not know what is being compared.
 """
 
 from __future__ import annotations
@@ -31,11 +31,19 @@ class Server:
     folder: Path
     started: list[tuple[subprocess.Popen[str], Path]] = field(default_factory=list)
 
-    def start(self, argv: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, argv: Sequence[str | Path], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """Starts one process; what it prints goes to a file in the server's folder."""
         log = self.folder / f"output.{len(self.started)}"
         with log.open("w") as out:
-            process = self.host.popen(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env={**os.environ, **(environment or {})})
+            process = self.host.popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                env={**os.environ, **(environment or {})},
+            )
         self.started.append((process, log))
         return process
 
@@ -75,9 +83,12 @@ class Server:
 def nginx(folder: Path, http: str) -> list[str]:
     """Writes a configuration with `http` as its servers; answers the command that runs it in the foreground.
 
-    One worker, as in prototypes/nginx.conf; all its files in `folder`. Started by root its worker is www-data, as installed.
+    One worker, as in prototypes/nginx.conf; all its files in `folder`. Started by root its worker is
+    www-data, as installed.
     """
-    temporary = "".join(f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind}; " for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
     (folder / "nginx.conf").write_text(
         f"worker_processes 1; pid {folder}/nginx.pid; error_log {folder}/error.log;\n"
         "worker_rlimit_nofile 16384;\n"
@@ -85,7 +96,17 @@ def nginx(folder: Path, http: str) -> list[str]:
         "http { access_log off; sendfile on; tcp_nopush on; keepalive_requests 10000000;\n"
         f"{temporary}\n{http}\n}}\n"
     )
-    return ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log"), "-g", "daemon off;"]
+    return [
+        "nginx",
+        "-p",
+        str(folder),
+        "-c",
+        str(folder / "nginx.conf"),
+        "-e",
+        str(folder / "error.log"),
+        "-g",
+        "daemon off;",
+    ]
 
 
 def files(port: int, root: Path) -> str:
@@ -94,7 +115,8 @@ def files(port: int, root: Path) -> str:
 
 
 def proxy(port: int, keep_alive_port: int, origin: int) -> str:
-    """nginx as a loopback proxy: on `port` a new connection to the origin each, on `keep_alive_port` kept ones.
+    """nginx as a loopback proxy: on `port` a new connection to the origin each, on `keep_alive_port` kept
+    ones.
 
     As an operator would set it for this use: responses stay in memory instead of a temporary file.
     """

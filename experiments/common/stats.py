@@ -1,7 +1,7 @@
 """Statistics of interleaved rounds. Pure.
 
-Single throughputs vary by 10% here, and drift together: a variant is compared with the base *of the same round*, and the
-median of those ratios is what counts, with the quartiles as its spread.
+Single throughputs vary by 10% here, and drift together: a variant is compared with the base *of the same
+round*, and the median of those ratios is what counts, with the quartiles as its spread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
 
 
 def order(count: int, round_number: int) -> list[int]:
-    """In which order `count` variants run in a round: each first in turn, and every other round backwards, so that none
-    always follows the same other."""
+    """In which order `count` variants run in a round: each first in turn, and every other round backwards, so
+    that none always follows the same other."""
     turn = [(round_number + i) % count for i in range(count)]
     return turn[::-1] if round_number % 2 else turn

@@ -7,12 +7,12 @@ import sys
 
 from rich.progress import Progress
 
+from experiments import net
 from experiments.common import cli, cpu
 from experiments.common.errors import ExperimentError
 from experiments.common.machine import build, machine
 from experiments.common.report import Report
 from experiments.fig03 import analysis, measure, plan, variants
-from experiments.net import Hosts
 
 _TOOLS = [["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"], ["cc", "--version"]]
 # Rounds and seconds of a round, of a warm-up. Quick: two rounds of the checked cells end within 60 s.
@@ -23,13 +23,34 @@ _QUICK = (2, 0.7, 0.3)
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("fig03", "What does delegation cost nginx, of its native speed? (Figure 3)")
-    names = {"variants": plan.VARIANTS, "sizes": tuple(plan.SIZES), "modes": plan.MODES, "links": tuple(plan.LINKS)}
+    names = {
+        "variants": plan.VARIANTS,
+        "sizes": tuple(plan.SIZES),
+        "modes": plan.MODES,
+        "links": tuple(plan.LINKS),
+    }
     for name, allowed in names.items():
-        parser.add_argument(f"--{name}", type=cli.listed(allowed), metavar="A,B", help=f"of {', '.join(allowed)}")
-    parser.add_argument("--prototype", action="store_true", help="add shim.c + forward.c where ../shared/prototypes exists")
+        parser.add_argument(
+            f"--{name}", type=cli.listed(allowed), metavar="A,B", help=f"of {', '.join(allowed)}"
+        )
+    parser.add_argument(
+        "--prototype", action="store_true", help="add shim.c + forward.c where ../shared/prototypes exists"
+    )
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell (default {_FULL[0]})")
-    parser.add_argument("--seconds", type=float, metavar="S", help=f"length of a round (default {_FULL[1]:g})")
-    parser.add_argument("--cells", choices=("all", "checked"), help="all sizes, modes and links, or only those that a check is about")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", help=f"length of a round (default {_FULL[1]:g})"
+    )
+    parser.add_argument(
+        "--cells",
+        choices=("all", "checked"),
+        help="all sizes, modes and links, or only those that a check is about",
+    )
+    parser.add_argument(
+        "--congestion",
+        metavar="NAME",
+        default=net.CONGESTION,
+        help="TCP's congestion control (default %(default)s)",
+    )
     arguments = parser.parse_args()
     report = _run(arguments)
     if arguments.json:
@@ -52,10 +73,10 @@ def _run(arguments: argparse.Namespace) -> Report:
     if not cells:
         raise ExperimentError("nothing to measure: these sizes, modes, links and variants meet in no cell")
     wanted = tuple(name for name in plan.VARIANTS if any(name in names for names in cells.values()))
-    facts = machine()
+    facts = machine() | {"congestion_control": arguments.congestion}
     built = build(_TOOLS, product=bool({*wanted} & {*plan.PRODUCT}))
     results: analysis.Results = {}
-    with Hosts() as hosts:
+    with net.Hosts(arguments.congestion) as hosts:
         sizes = tuple(dict.fromkeys(cell.size for cell in cells))
         www = hosts.work / "www"
         sums = measure.write_data(www, sizes)
@@ -72,7 +93,9 @@ def _run(arguments: argparse.Namespace) -> Report:
     return Report(facts, built, data, analysis.rows(results), analysis.checks(results))
 
 
-def _cell(bench: measure.Bench, cell: plan.Cell, names: tuple[str, ...], rounds: int, progress: Progress) -> dict[str, list[measure.Sample]]:
+def _cell(
+    bench: measure.Bench, cell: plan.Cell, names: tuple[str, ...], rounds: int, progress: Progress
+) -> dict[str, list[measure.Sample]]:
     task = progress.add_task(str(cell), total=rounds * len(names))
     return bench.cell(cell, names, rounds, lambda: progress.advance(task))
 

@@ -1,6 +1,7 @@
 """From samples to rows and checks. Pure.
 
-Rule: every ratio is a median of per-round ratios. A row with errors says so and is not ok; no check rests on it.
+Rule: every ratio is a median of per-round ratios. A row with errors says so and is not ok; no check rests on
+it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _RATIOS = {"ratio": "requests_per_s", "p50_ratio": "p50_us", "p99_ratio": "p99_u
 
 
 def ratio(results: Results, cell: plan.Cell, variant: str, base: str, value: str) -> stats.Spread | None:
-    """The per-round ratios of a value between two variants; None where either was not measured or had errors."""
+    """The per-round ratios of a value between two variants; None where either is missing or had errors."""
     sides = [results.get(cell, {}).get(name) for name in (variant, base)]
     if not all(sides) or any(sample.errors for side in sides for sample in side or []):
         return None
@@ -33,14 +34,22 @@ def rows(results: Results) -> list[dict[str, Any]]:
     for cell, variants in results.items():
         for name, samples in variants.items():
             errors = sum((Counter(sample.errors) for sample in samples), Counter[str]())
-            row: dict[str, Any] = {"variant": name, "size": cell.size, "mode": cell.mode, "link": cell.link, "rounds": len(samples)}
+            row: dict[str, Any] = {
+                "variant": name,
+                "size": cell.size,
+                "mode": cell.mode,
+                "link": cell.link,
+                "rounds": len(samples),
+            }
             for value in _VALUES:
                 row[value] = stats.spread([getattr(sample, value) for sample in samples]).json()
             for title, value in _RATIOS.items():
                 of_native = ratio(results, cell, name, plan.NATIVE, value)
                 row[title] = of_native.json() if of_native else None
             roles = sorted({role for sample in samples for role in sample.processes_us})
-            row["processes_us"] = {r: stats.spread([s.processes_us.get(r, 0.0) for s in samples]).json()["median"] for r in roles}
+            row["processes_us"] = {
+                r: stats.spread([s.processes_us.get(r, 0.0) for s in samples]).json()["median"] for r in roles
+            }
             row |= {"errors": dict(errors), "ok": not errors, "paper": plan.paper(name, cell)}
             made.append(row)
     return made
@@ -48,7 +57,9 @@ def rows(results: Results) -> list[dict[str, Any]]:
 
 def checks(results: Results) -> list[Check]:
     """The bounds that the measured cells and variants allow to judge."""
-    small, ten, kept = (plan.Cell(*words, "unshaped") for words in (("100B", "new"), ("10KB", "new"), ("1KB", "keep")))
+    small, ten, kept = (
+        plan.Cell(*words, "unshaped") for words in (("100B", "new"), ("10KB", "new"), ("1KB", "keep"))
+    )
     big, big_shaped = (plan.Cell("1MB", "new", link) for link in ("unshaped", "1gbit"))
     forwarder, native = plan.FORWARDER, plan.NATIVE
     bounds = [
@@ -70,6 +81,13 @@ def checks(results: Results) -> list[Check]:
     for cell, variant, base, value, bound in bounds:
         if {variant, base} <= results.get(cell, {}).keys():
             found = ratio(results, cell, variant, base, value)
-            made.append(check(f"{cell}: {value} of {variant} / {base}", found.median if found else None, bound))
-    failed = sum(bool(sample.errors) for variants in results.values() for samples in variants.values() for sample in samples)
+            made.append(
+                check(f"{cell}: {value} of {variant} / {base}", found.median if found else None, bound)
+            )
+    failed = sum(
+        bool(sample.errors)
+        for variants in results.values()
+        for samples in variants.values()
+        for sample in samples
+    )
     return [*made, check("rounds with errors", failed, "== 0")]

@@ -1,7 +1,7 @@
 """The rounds: every variant of a cell in turn, in an order that changes, after a warm-up. Yields samples.
 
-The server core's busy time of a round holds everything on that core from just before the first connection to the last
-response, so a request's part in it is complete: accept, handshake, packets, modules.
+The server core's busy time of a round holds everything on that core from just before the first connection to
+the last response, so a request's part in it is complete: accept, handshake, packets, modules.
 It must not judge: analysis.py does.
 """
 
@@ -64,7 +64,9 @@ class Bench:
     round_s: float
     warm_s: float
 
-    def cell(self, cell: plan.Cell, variants: tuple[str, ...], rounds: int, done: Callable[[], None]) -> dict[str, list[Sample]]:
+    def cell(
+        self, cell: plan.Cell, variants: tuple[str, ...], rounds: int, done: Callable[[], None]
+    ) -> dict[str, list[Sample]]:
         """Measures one cell; `done` is called after each sample."""
         self.hosts.shape(plan.LINKS[cell.link])
         lengths = {name: self._length(cell, name) for name in variants}
@@ -84,9 +86,13 @@ class Bench:
     def _length(self, cell: plan.Cell, name: str) -> int:
         """Asks once, compares the body's hash, and answers the length of a whole response."""
         server = self.hosts.server
-        length, found = load.probe(self.hosts.client, self._port(cell, name), server.ipv4, f"/{cell.size}", cell.mode == "keep")
+        length, found = load.probe(
+            self.hosts.client, self._port(cell, name), server.ipv4, f"/{cell.size}", cell.mode == "keep"
+        )
         if found != self.sums[cell.size]:
-            raise ExperimentError(f"{name} answers {cell.size} with other bytes than the file's: do not trust it with data")
+            raise ExperimentError(
+                f"{name} answers {cell.size} with other bytes than the file's: do not trust it with data"
+            )
         return length
 
     def _load(self, cell: plan.Cell, name: str, duration_s: float) -> load.Load:
@@ -110,7 +116,10 @@ class Bench:
         errors = dict(result.errors)
         if not requests:
             errors["no_response"] = 1
-        elif self.started[name].stands_between and sum(ns for role, ns in per_role.items() if role != "nginx") < 1e2 * requests:
+        elif (
+            self.started[name].stands_between
+            and sum(ns for role, ns in per_role.items() if role != "nginx") < 1e2 * requests
+        ):
             # Less than 0.1 µs a request: sockets were not stolen, and what was measured is native.
             errors["nobody_between"] = 1
         requests = max(requests, 1e-9)
@@ -122,7 +131,9 @@ class Bench:
             p99_us=result.p99_us,
             busy_us=busy_s * 1e6 / requests,
             busy=min(1.0, busy_s * 1e9 / (server_after.now_ns - server_before.now_ns)),
-            client_busy=cpu.busy_s(client_before, client_after) * 1e9 / (client_after.now_ns - client_before.now_ns),
+            client_busy=cpu.busy_s(client_before, client_after)
+            * 1e9
+            / (client_after.now_ns - client_before.now_ns),
             errors=errors,
             processes_us={role: ns / 1e3 / requests for role, ns in per_role.items() if ns > 1e2 * requests},
         )

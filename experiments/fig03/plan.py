@@ -4,7 +4,7 @@
 | --- | --- |
 | cell | one file size, in one mode (`new`: a connection each; `keep`: kept alive), on one link |
 | variant | what stands between nginx and the client |
-| checked cell | one that a bound of the project is about; `--quick` and `--cells checked` measure only these |
+| checked cell | one that a bound is about; `--quick` and `--cells checked` measure only these |
 
 It must not measure.
 """
@@ -14,7 +14,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-NATIVE, FORWARDER, PYTHON, NGINX, HAPROXY, PROTOTYPE = "native", "forwarder", "python", "nginx-proxy", "haproxy", "prototype"
+NATIVE, FORWARDER, PYTHON, NGINX, HAPROXY, PROTOTYPE = (
+    "native",
+    "forwarder",
+    "python",
+    "nginx-proxy",
+    "haproxy",
+    "prototype",
+)
 CHAINS = {"chain-2": 2, "chain-5": 5, "chain-10": 10}
 VARIANTS = (NATIVE, FORWARDER, *CHAINS, PYTHON, NGINX, HAPROXY, PROTOTYPE)
 PRODUCT = (FORWARDER, *CHAINS, PYTHON)
@@ -35,7 +42,8 @@ class Cell:
         return f"{self.size} {self.mode} {self.link}"
 
 
-# Variants that a checked cell needs beside native and forwarder; chains are of interest where a connection is short.
+# Variants that a checked cell needs beside native and forwarder; chains are of interest where a connection is
+# short.
 _CHECKED: dict[Cell, tuple[str, ...]] = {
     Cell("100B", "new", "unshaped"): VARIANTS,
     Cell("10KB", "new", "unshaped"): (NATIVE, FORWARDER, PROTOTYPE),
@@ -43,7 +51,7 @@ _CHECKED: dict[Cell, tuple[str, ...]] = {
     Cell("1MB", "new", "unshaped"): (NATIVE, FORWARDER, NGINX, HAPROXY, PROTOTYPE),
     Cell("1MB", "new", "1gbit"): (NATIVE, FORWARDER),
 }
-_CHAIN_CELLS = (Cell("100B", "new", "unshaped"), Cell("1KB", "keep", "unshaped"))
+CHAIN_CELLS = (Cell("100B", "new", "unshaped"), Cell("1KB", "keep", "unshaped"))
 
 
 @dataclass(frozen=True)
@@ -67,7 +75,7 @@ def cells(selection: Selection) -> dict[Cell, tuple[str, ...]]:
                 if selection.checked_only:
                     wanted = _CHECKED.get(cell, ())
                 else:
-                    wanted = tuple(v for v in VARIANTS if v not in CHAINS or cell in _CHAIN_CELLS)
+                    wanted = tuple(v for v in VARIANTS if v not in CHAINS or cell in CHAIN_CELLS)
                 variants = tuple(v for v in wanted if v in selection.variants or v == NATIVE)
                 # A ratio needs something beside its base.
                 if len(variants) > 1 or selection.variants == (NATIVE,):
@@ -76,10 +84,12 @@ def cells(selection: Selection) -> dict[Cell, tuple[str, ...]]:
 
 
 def paper(variant: str, cell: Cell) -> dict[str, Any] | None:
-    """The paper's ratio to native: Figure 3 and §5.2, new connections on one machine of 4 cores; None where it gives none.
+    """The paper's ratio to native: Figure 3 and §5.2, new connections on one machine of 4 cores; None where
+    it gives none.
 
-    Figure 3's own axis is not in the text; §5.2 says an overhead of 15-25 % for small files that approaches 0 once the
-    network is the bound (1 and 10 Gbit/s), 50 % for the proxy, a drop of 52 % and 75 % for chains of 5 and 10 at 100 bytes.
+    Figure 3's own axis is not in the text; §5.2 says an overhead of 15-25 % for small files that approaches 0
+    once the network is the bound (1 and 10 Gbit/s), 50 % for the proxy, a drop of 52 % and 75 % for chains of
+    5 and 10 at 100 bytes.
     """
     small = cell.size in {"100B", "1KB"} and cell.mode == "new"
     ratio: tuple[float, float] | None = None
@@ -93,4 +103,7 @@ def paper(variant: str, cell: Cell) -> dict[str, Any] | None:
         ratio = (0.48, 0.48) if variant == "chain-5" else (0.25, 0.25)
     if ratio is None:
         return None
-    return {"ratio": list(ratio), "source": "§5.2 and Figure 3: 400 clients on two machines, a 4-core server, Linux 3.13"}
+    return {
+        "ratio": list(ratio),
+        "source": "§5.2 and Figure 3: 400 clients on two machines, a 4-core server, Linux 3.13",
+    }

@@ -22,32 +22,51 @@ def table(report: Report) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=140)
     for cell, rows in _by_cell(report.rows).items():
         made = Table("variant", title=cell, title_justify="left")
-        for title in ("requests/s", "of native", "quartiles", "paper", "p50 µs", "p99 µs", "core 0 µs", "of native", "core 0 busy", "errors"):
+        for title in (
+            "requests/s",
+            "of native",
+            "quartiles",
+            "paper",
+            "p50 µs",
+            "p99 µs",
+            "core 0 µs",
+            "of native",
+            "core 0 busy",
+            "errors",
+        ):
             made.add_column(title, justify="right")
         for row in rows:
             made.add_row(*_line(row))
         console.print(made)
     made = Table("check", "value", "bound", "ok")
     for check in report.checks:
-        made.add_row(check.name, "-" if check.value is None else f"{check.value:.3g}", check.bound, "yes" if check.ok else "[red]NO[/red]")
+        made.add_row(
+            check.name,
+            "-" if check.value is None else f"{check.value:.3g}",
+            check.bound,
+            "yes" if check.ok else "[red]NO[/red]",
+        )
     console.print(made)
 
 
 def png(report: Report) -> Path:
-    """Draws ratios to native by size, one panel for each mode and link, and the chains in one of their own."""
+    """Draws ratios to native by size, one panel for each mode and link, and one for the chains."""
     shown: dict[str, list[draw.Bar]] = {}
     for row in report.rows:
         if row["variant"] == plan.NATIVE or not row["ratio"]:
             continue
-        chain = row["variant"] in plan.CHAINS or (row["variant"] == plan.FORWARDER and (row["size"], row["mode"]) == ("100B", "new"))
+        cell = plan.Cell(row["size"], row["mode"], row["link"])
+        chain = cell in plan.CHAIN_CELLS and row["variant"] in {plan.FORWARDER, *plan.CHAINS}
         kind = {"new": "new connection each", "keep": "kept-alive connections"}[row["mode"]]
         paper = tuple(row["paper"]["ratio"]) if row["paper"] else None
-        bar = draw.Bar(row["size"], row["variant"], *(row["ratio"][key] for key in ("median", "q1", "q3")), paper)
+        median, q1, q3 = (row["ratio"][key] for key in ("median", "q1", "q3"))
         if row["variant"] not in plan.CHAINS:
+            bar = draw.Bar(row["size"], row["variant"], median, q1, q3, paper)
             shown.setdefault(f"{kind}, {row['link']}", []).append(bar)
-        if chain and row["link"] == "unshaped":
+        if chain:
             length = plan.CHAINS.get(row["variant"], 1)
-            bar = draw.Bar(f"{length} module{'s' * (length > 1)}", f"{row['size']}, {kind}", bar.median, bar.q1, bar.q3, paper)
+            group = f"{length} module{'s' * (length > 1)}"
+            bar = draw.Bar(group, f"{row['size']}, {kind}", median, q1, q3, paper)
             shown.setdefault("chains of forwarders, unshaped", []).append(bar)
     figure, axes = draw.panels(max(1, len(shown)))
     for panel, (title, bars) in zip(axes, shown.items(), strict=False):

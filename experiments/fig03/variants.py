@@ -1,7 +1,7 @@
 """Starting what is compared: nginx alone, behind modules, behind proxies, behind the prototype.
 
-All stay up during the run, each on its own ports on the server's host; idle ones cost nothing. Modules inherit the namespace
-and the core from `modnet run`. It must not measure.
+All stay up during the run, each on its own ports on the server's host; idle ones cost nothing. Modules
+inherit the namespace and the core from `modnet run`. It must not measure.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ def _modules(name: str) -> list[str]:
         return ["-m", f"{Path(__file__).with_name('identity.py')}:Identity"]
     # Chains share their modules, by name: each is a process of its own.
     length = plan.CHAINS.get(name, 1)
-    return ["-m", "forwarder", *(word for i in range(2, length + 1) for word in ("-m", f"forwarder,as=forwarder{i}"))]
+    return [
+        "-m",
+        "forwarder",
+        *(word for i in range(2, length + 1) for word in ("-m", f"forwarder,as=forwarder{i}")),
+    ]
 
 
 def _prototype(server: Server, web: list[str]) -> None:
@@ -90,7 +94,9 @@ def _prototype(server: Server, web: list[str]) -> None:
 def compile_c(source: Path, target: Path, *options: str) -> None:
     """Compiles one C file with the system's compiler, warnings off: they are not this project's."""
     try:
-        done = subprocess.run(["cc", "-O2", "-w", source, "-o", target, *options], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["cc", "-O2", "-w", source, "-o", target, *options], capture_output=True, text=True, check=False
+        )
     except FileNotFoundError:
         raise ExperimentError("cc is missing: apt-get install gcc libc6-dev") from None
     if done.returncode:
