@@ -1,0 +1,122 @@
+//! What is known about each descriptor: one static array, indexed by number, atomics only.
+//!
+//! A record may be stale, because libc closes where no hook sees it (posix_spawn's file actions, freopen).
+//! Who acts on a record asks [`stolen`], which compares the socket's cookie: numbers come back, cookies never.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use modnet_abi::counter::Counter;
+
+use crate::{process, record, sys};
+
+/// Descriptors from here on are not stolen: the array is 1 MB of zero pages, of which only those in use exist.
+pub const FDS: u32 = 65536;
+
+/// An intermediate socket; its hidden duplicate is open.
+pub const STOLEN: u32 = 1;
+/// The application set TCP_NODELAY (on it, or on the listener it came from).
+pub const NODELAY: u32 = 2;
+/// The application set TCP_CORK.
+pub const CORK: u32 = 4;
+/// Known to be a TCP socket that listens.
+pub const LISTENER: u32 = 8;
+/// Known to be something else that accepts.
+pub const FOREIGN: u32 = 16;
+/// A listener with options that the intermediate sockets have to inherit.
+pub const INHERIT: u32 = 32;
+
+struct Slot {
+    /// SO_COOKIE of the intermediate socket.
+    cookie: AtomicU64,
+    flags: AtomicU32,
+}
+
+const _: () = assert!(size_of::<Slot>() == 16);
+
+static SLOTS: [Slot; FDS as usize] =
+    [const { Slot { cookie: AtomicU64::new(0), flags: AtomicU32::new(0) } }; FDS as usize];
+
+/// One past the highest number that ever had a record: whoever goes through all stops there.
+static HIGH: AtomicU32 = AtomicU32::new(0);
+
+fn slot(fd: i32) -> Option<&'static Slot> {
+    // A negative number becomes a large one.
+    SLOTS.get(fd as u32 as usize)
+}
+
+/// The flags, 0 if nothing is known. May be stale.
+#[inline]
+pub fn flags(fd: i32) -> u32 {
+    slot(fd).map_or(0, |slot| slot.flags.load(Ordering::Acquire))
+}
+
+/// Forgets a descriptor and gives what was known.
+pub fn take(fd: i32) -> u32 {
+    slot(fd).map_or(0, |slot| slot.flags.swap(0, Ordering::AcqRel))
+}
+
+/// Writes a record. Numbers out of range are left unknown.
+pub fn set(fd: i32, flags: u32, cookie: u64) {
+    if let Some(slot) = slot(fd) {
+        HIGH.fetch_max(fd as u32 + 1, Ordering::Relaxed);
+        slot.cookie.store(cookie, Ordering::Relaxed);
+        slot.flags.store(flags, Ordering::Release);
+    }
+}
+
+/// Changes single flags.
+pub fn change(fd: i32, add: u32, remove: u32) {
+    if let Some(slot) = slot(fd) {
+        if add != 0 {
+            HIGH.fetch_max(fd as u32 + 1, Ordering::Relaxed);
+            slot.flags.fetch_or(add, Ordering::AcqRel);
+        }
+        if remove != 0 {
+            slot.flags.fetch_and(!remove, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The cookie in the record.
+pub fn recorded_cookie(fd: i32) -> u64 {
+    slot(fd).map_or(0, |slot| slot.cookie.load(Ordering::Relaxed))
+}
+
+/// One past the highest number that may have a record.
+pub fn high() -> u32 {
+    HIGH.load(Ordering::Relaxed)
+}
+
+/// The number of the hidden duplicate, whether it is open or not.
+pub fn hidden_number(fd: i32) -> i32 {
+    (record::base() + fd as u32) as i32
+}
+
+/// The cookie of the socket that is open at `fd`.
+pub fn cookie(fd: i32) -> Option<u64> {
+    sys::option_of::<u64>(fd, libc::SOL_SOCKET, libc::SO_COOKIE).ok().map(|(cookie, _)| cookie)
+}
+
+/// The hidden duplicate's number, if `fd` is a stolen socket. Costs one getsockopt where a record says so (0.15 µs),
+/// and sweeps the record where it is stale.
+pub fn stolen(fd: i32) -> Option<i32> {
+    if flags(fd) & STOLEN == 0 {
+        return None;
+    }
+    if cookie(fd) == Some(recorded_cookie(fd)) {
+        return Some(hidden_number(fd));
+    }
+    sweep(fd);
+    None
+}
+
+/// Drops the record of a descriptor that was closed where no hook sees it, and its hidden duplicate.
+pub fn sweep(fd: i32) {
+    if process::shares_memory() {
+        return;
+    }
+    if take(fd) & STOLEN != 0 {
+        sys::close(hidden_number(fd));
+        record::count(Counter::Swept, 1);
+    }
+}

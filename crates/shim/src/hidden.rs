@@ -1,0 +1,43 @@
+//! Hidden duplicates: the real socket of descriptor `n` at the number `hidden_base + n`.
+//!
+//! Always that number, so that nothing has to be carried across fork and exec to find it.
+
+use modnet_abi::record::RESERVED_FDS;
+
+use crate::sys::{self, Errno};
+use crate::{fds, limits, record};
+
+/// Whether a descriptor's number leaves room for a hidden duplicate.
+pub fn fits(fd: i32) -> bool {
+    fd >= 0 && (fd as u32) < fds::FDS && (fd as u32) < record::base() - RESERVED_FDS
+}
+
+/// Puts `from` at the number `to` (above the application's own), if nothing of the application's is there.
+///
+/// # Errors
+/// EEXIST where the application has that number itself; otherwise as dup3.
+pub fn place(from: i32, to: i32, cloexec: bool) -> sys::Result<()> {
+    if !limits::may_collide() {
+        // Nobody but us has numbers there: what stands there is stale.
+        return limits::with_room(|| sys::dup3(from, to, cloexec)).map(drop);
+    }
+    let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
+    let got = limits::with_room(|| sys::fcntl(from, command, to as usize))? as i32;
+    if got == to {
+        return Ok(());
+    }
+    sys::close(got);
+    Err(Errno(libc::EEXIST))
+}
+
+/// Makes `new`, a fresh duplicate of the stolen socket `old`, a stolen one as well: its own hidden duplicate, and (unless
+/// this is a vfork's child) a record. Best effort: without room for it the duplicate carries data all the same.
+pub fn follow(old: i32, new: i32, cloexec: bool) {
+    let flags = fds::flags(old);
+    if !fits(new) || place(fds::hidden_number(old), fds::hidden_number(new), cloexec).is_err() {
+        return;
+    }
+    if !crate::process::shares_memory() {
+        fds::set(new, flags, fds::recorded_cookie(old));
+    }
+}

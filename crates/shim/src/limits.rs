@@ -1,0 +1,158 @@
+//! RLIMIT_NOFILE: as the application is to see it, and as hidden duplicates need it.
+//!
+//! Hidden duplicates have numbers above the application's soft limit. It is raised for the moment of making one only
+//! (two calls, 0.3 µs): raised for good, every open would hand out numbers that the application thinks it cannot have.
+//! The real hard limit is never lowered; what the application set or is to see is remembered and shown.
+
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::answer::Answer;
+use crate::sys::{self, Errno};
+use crate::{process, record};
+
+/// The application's soft limit, and the real hard one, as last seen.
+static SOFT: AtomicU64 = AtomicU64::new(0);
+static HARD: AtomicU64 = AtomicU64::new(0);
+/// The hard limit that is shown; 0: the real one.
+static SHOWN: AtomicU64 = AtomicU64::new(0);
+/// Threads that hold the soft limit raised.
+static RAISERS: AtomicU32 = AtomicU32::new(0);
+/// Rounds in which another thread may lower the limit under our hands before we give up.
+const TRIES: u32 = 100;
+
+/// The constructor's part: reads the limits.
+pub fn start() {
+    let Some(page) = record::page() else { return };
+    let Ok(mut now) = sys::limit(None) else { return };
+    let top = u64::from(record::top());
+    if page.shown_hard_limit != 0 && now.rlim_cur == top {
+        // The process that made this one was forked while another thread had the limit raised.
+        now.rlim_cur = page.shown_hard_limit;
+        let _ = sys::limit(Some(&now));
+    }
+    SOFT.store(now.rlim_cur, Ordering::Relaxed);
+    HARD.store(now.rlim_max, Ordering::Relaxed);
+    SHOWN.store(page.shown_hard_limit, Ordering::Relaxed);
+}
+
+/// A fork's child has no other thread that would lower what was raised at that moment.
+pub fn after_fork() {
+    if RAISERS.swap(0, Ordering::AcqRel) != 0 {
+        lower();
+    }
+}
+
+/// Whether the application's own descriptors could have hidden duplicates' numbers.
+pub fn may_collide() -> bool {
+    SOFT.load(Ordering::Relaxed) > u64::from(record::base())
+}
+
+/// Runs `make`, which makes a descriptor with a number below `top()`, with the soft limit out of its way.
+pub fn with_room<T>(make: impl Fn() -> sys::Result<T>) -> sys::Result<T> {
+    let top = u64::from(record::top());
+    if SOFT.load(Ordering::Relaxed) >= top {
+        return make();
+    }
+    if process::shares_memory() {
+        return alone(top, &make);
+    }
+    RAISERS.fetch_add(1, Ordering::AcqRel);
+    let mut result = Err(Errno(libc::EMFILE));
+    for _ in 0..TRIES {
+        if let Err(error) = raise(top) {
+            result = Err(error);
+            break;
+        }
+        result = make();
+        // Another thread has lowered it between our two steps: fcntl says EINVAL, dup3 EBADF.
+        if !matches!(result, Err(Errno(libc::EBADF | libc::EINVAL))) {
+            break;
+        }
+    }
+    if RAISERS.fetch_sub(1, Ordering::AcqRel) == 1 {
+        lower();
+    }
+    result
+}
+
+fn raise(top: u64) -> sys::Result<()> {
+    let hard = HARD.load(Ordering::Relaxed);
+    let old = match sys::limit(Some(&libc::rlimit64 { rlim_cur: top, rlim_max: hard })) {
+        Ok(old) => old,
+        Err(_) => {
+            // Somebody else has lowered the hard limit meanwhile (prlimit from outside).
+            let now = sys::limit(None)?;
+            HARD.store(now.rlim_max, Ordering::Relaxed);
+            sys::limit(Some(&libc::rlimit64 { rlim_cur: top, rlim_max: now.rlim_max }))?
+        }
+    };
+    if old.rlim_cur != top {
+        SOFT.store(old.rlim_cur, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn lower() {
+    let (soft, hard) = (SOFT.load(Ordering::Relaxed), HARD.load(Ordering::Relaxed));
+    let _ = sys::limit(Some(&libc::rlimit64 { rlim_cur: soft, rlim_max: hard }));
+}
+
+/// In a vfork's child: its limits are its own, its memory is not.
+fn alone<T>(top: u64, make: &impl Fn() -> sys::Result<T>) -> sys::Result<T> {
+    let now = sys::limit(None)?;
+    sys::limit(Some(&libc::rlimit64 { rlim_cur: top, rlim_max: now.rlim_max }))?;
+    let result = make();
+    let _ = sys::limit(Some(&now));
+    result
+}
+
+/// Sets (if given) and answers (if asked) the limits as the application is to see them.
+pub fn exchange(new: Option<&libc::rlimit64>, old: Option<&mut libc::rlimit64>) -> Answer {
+    if record::page().is_none() {
+        return Answer::Native;
+    }
+    let real = match sys::limit(None) {
+        Ok(real) => real,
+        Err(error) => return Answer::Failed(error),
+    };
+    let seen = shown(real);
+    if let Some(new) = new {
+        if let Err(error) = set(new, real, seen) {
+            return Answer::Failed(error);
+        }
+    }
+    if let Some(old) = old {
+        *old = seen;
+    }
+    Answer::Done(0)
+}
+
+fn shown(mut real: libc::rlimit64) -> libc::rlimit64 {
+    if real.rlim_cur == u64::from(record::top()) && RAISERS.load(Ordering::Relaxed) != 0 {
+        real.rlim_cur = SOFT.load(Ordering::Relaxed);
+    }
+    let shown = SHOWN.load(Ordering::Relaxed);
+    if shown != 0 {
+        real.rlim_max = real.rlim_max.min(shown);
+    }
+    real
+}
+
+fn set(new: &libc::rlimit64, real: libc::rlimit64, seen: libc::rlimit64) -> Result<(), Errno> {
+    if new.rlim_cur > new.rlim_max {
+        return Err(Errno(libc::EINVAL));
+    }
+    // SAFETY: no pointer.
+    let privileged = unsafe { sys::call(libc::SYS_geteuid, [0; 6]) } == Ok(0);
+    if new.rlim_max > seen.rlim_max && !privileged {
+        return Err(Errno(libc::EPERM));
+    }
+    let hard = new.rlim_max.max(real.rlim_max);
+    sys::limit(Some(&libc::rlimit64 { rlim_cur: new.rlim_cur, rlim_max: hard }))?;
+    if !process::shares_memory() {
+        SOFT.store(new.rlim_cur, Ordering::Relaxed);
+        HARD.store(hard, Ordering::Relaxed);
+        SHOWN.store(if new.rlim_max == hard { 0 } else { new.rlim_max }, Ordering::Relaxed);
+    }
+    Ok(())
+}

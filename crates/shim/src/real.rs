@@ -1,0 +1,99 @@
+//! The functions behind the hooks: whatever stands next after this library, found by `RTLD_NEXT`, so that
+//! other preloaded libraries and sanitizers keep theirs.
+//!
+//! All are resolved by the constructor, since dlsym may not be called from a signal handler; a hook that is called
+//! before it (by another library's constructor) resolves its own.
+
+use core::marker::PhantomData;
+use core::mem::{size_of, transmute_copy};
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use libc::{
+    c_char, c_int, c_long, c_uint, c_ulong, c_void, msghdr, rlimit64, size_t, sockaddr, socklen_t, ssize_t,
+};
+
+const UNKNOWN: usize = 0;
+/// libc has no such function: it is older than the function.
+const MISSING: usize = usize::MAX;
+
+/// One function, `F` being its type.
+pub struct Real<F> {
+    address: AtomicUsize,
+    name: &'static [u8],
+    kind: PhantomData<F>,
+}
+
+impl<F: Copy> Real<F> {
+    const fn new(name: &'static [u8]) -> Self {
+        assert!(size_of::<F>() == size_of::<usize>());
+        Self { address: AtomicUsize::new(UNKNOWN), name, kind: PhantomData }
+    }
+
+    /// The function, or None where libc lacks it.
+    pub fn get(&self) -> Option<F> {
+        let mut address = self.address.load(Ordering::Relaxed);
+        if address == UNKNOWN {
+            // SAFETY: the name ends with NUL.
+            let found = unsafe { libc::dlsym(libc::RTLD_NEXT, self.name.as_ptr().cast::<c_char>()) } as usize;
+            address = if found == 0 { MISSING } else { found };
+            self.address.store(address, Ordering::Relaxed);
+        }
+        if address == MISSING {
+            return None;
+        }
+        // SAFETY: F is a function pointer (as wide as usize, checked above) of the type that the list below gives.
+        Some(unsafe { transmute_copy::<usize, F>(&address) })
+    }
+}
+
+macro_rules! real {
+    ($($constant:ident = $name:literal: fn($($argument:ty),*) $(, $dots:tt)? -> $result:ty;)*) => {
+        $(#[doc = concat!("libc's `", $name, "`.")]
+        pub static $constant: Real<unsafe extern "C" fn($($argument),* $(, $dots)?) -> $result> =
+            Real::new(concat!($name, "\0").as_bytes());)*
+
+        /// Finds all of them.
+        pub fn resolve() {
+            $(let _ = $constant.get();)*
+        }
+    };
+}
+
+real! {
+    ACCEPT = "accept": fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
+    ACCEPT4 = "accept4": fn(c_int, *mut sockaddr, *mut socklen_t, c_int) -> c_int;
+    LISTEN = "listen": fn(c_int, c_int) -> c_int;
+    BIND = "bind": fn(c_int, *const sockaddr, socklen_t) -> c_int;
+    CONNECT = "connect": fn(c_int, *const sockaddr, socklen_t) -> c_int;
+    GETPEERNAME = "getpeername": fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
+    GETSOCKNAME = "getsockname": fn(c_int, *mut sockaddr, *mut socklen_t) -> c_int;
+    GETSOCKOPT = "getsockopt": fn(c_int, c_int, c_int, *mut c_void, *mut socklen_t) -> c_int;
+    SETSOCKOPT = "setsockopt": fn(c_int, c_int, c_int, *const c_void, socklen_t) -> c_int;
+    CLOSE = "close": fn(c_int) -> c_int;
+    FCLOSE = "fclose": fn(*mut libc::FILE) -> c_int;
+    CLOSE_RANGE = "close_range": fn(c_uint, c_uint, c_int) -> c_int;
+    CLOSEFROM = "closefrom": fn(c_int) -> ();
+    DUP = "dup": fn(c_int) -> c_int;
+    DUP2 = "dup2": fn(c_int, c_int) -> c_int;
+    DUP3 = "dup3": fn(c_int, c_int, c_int) -> c_int;
+    FCNTL = "fcntl": fn(c_int, c_int), ... -> c_int;
+    FCNTL64 = "fcntl64": fn(c_int, c_int), ... -> c_int;
+    IOCTL = "ioctl": fn(c_int, c_ulong), ... -> c_int;
+    SYSCALL = "syscall": fn(c_long), ... -> c_long;
+    GETRLIMIT = "getrlimit": fn(c_int, *mut rlimit64) -> c_int;
+    GETRLIMIT64 = "getrlimit64": fn(c_int, *mut rlimit64) -> c_int;
+    SETRLIMIT = "setrlimit": fn(c_int, *const rlimit64) -> c_int;
+    SETRLIMIT64 = "setrlimit64": fn(c_int, *const rlimit64) -> c_int;
+    PRLIMIT = "prlimit": fn(c_int, c_int, *const rlimit64, *mut rlimit64) -> c_int;
+    PRLIMIT64 = "prlimit64": fn(c_int, c_int, *const rlimit64, *mut rlimit64) -> c_int;
+    SEND = "send": fn(c_int, *const c_void, size_t, c_int) -> ssize_t;
+    SENDTO = "sendto": fn(c_int, *const c_void, size_t, c_int, *const sockaddr, socklen_t) -> ssize_t;
+    SENDMSG = "sendmsg": fn(c_int, *const msghdr, c_int) -> ssize_t;
+    SENDMMSG = "sendmmsg": fn(c_int, *mut libc::mmsghdr, c_uint, c_int) -> c_int;
+    RECV = "recv": fn(c_int, *mut c_void, size_t, c_int) -> ssize_t;
+    RECV_CHK = "__recv_chk": fn(c_int, *mut c_void, size_t, size_t, c_int) -> ssize_t;
+    RECVFROM = "recvfrom": fn(c_int, *mut c_void, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t;
+    RECVFROM_CHK = "__recvfrom_chk":
+        fn(c_int, *mut c_void, size_t, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t;
+    RECVMSG = "recvmsg": fn(c_int, *mut msghdr, c_int) -> ssize_t;
+}

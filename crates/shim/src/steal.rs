@@ -1,0 +1,132 @@
+//! accept: the real socket goes to the chain, the application gets an intermediate one under the same number.
+//!
+//! Calls per stolen socket: accept4, getsockopt, getpid, socketpair, prlimit twice around the hidden duplicate's dup3 (where
+//! the application's limit stands below), getsockopt, sendmsg, dup3, two closes. Everything that can fail comes before the
+//! message, so that nothing has to be taken back.
+
+use modnet_abi::counter::Counter;
+
+use crate::answer::fail;
+use crate::pair::Pair;
+use crate::sys::{self, Errno};
+use crate::{fds, hidden, listener, process, queue, record};
+
+/// Why a socket is handed out as it is.
+enum Bypass {
+    /// It is not TCP's (a listener of another kind came back under a known number).
+    Foreign,
+    /// Counted.
+    Because(Counter),
+}
+
+/// What accept does. `native` accepts with the flags it is given, and says whether it could obey SOCK_NONBLOCK.
+pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool) -> i32 {
+    if !record::active() {
+        if fds::flags(fd) & fds::LISTENER != 0 {
+            listener::release(fd);
+        }
+        return forget_stale(native(flags));
+    }
+    let from = listener::known(fd);
+    if from & fds::LISTENER == 0 {
+        return forget_stale(native(flags));
+    }
+    let real = native(flags | libc::SOCK_NONBLOCK);
+    if real < 0 {
+        return real;
+    }
+    if !obeys {
+        sys::set_nonblocking(real, true);
+    }
+    match steal(real, from, flags) {
+        Ok(()) => {
+            record::count(Counter::Stolen, 1);
+            real
+        }
+        Err(Bypass::Foreign) => {
+            sys::set_nonblocking(real, flags & libc::SOCK_NONBLOCK != 0);
+            real
+        }
+        Err(Bypass::Because(reason)) => {
+            record::count(reason, 1);
+            bypass(real, from, flags)
+        }
+    }
+}
+
+/// Hands out the real socket as the application would have got it, or refuses it under the policy fail closed.
+fn bypass(real: i32, from: u32, flags: i32) -> i32 {
+    if record::fail_closed() {
+        record::count(Counter::Refused, 1);
+        reset(real);
+        return fail(Errno(libc::ECONNABORTED)) as i32;
+    }
+    listener::restore(real, from);
+    sys::set_nonblocking(real, flags & libc::SOCK_NONBLOCK != 0);
+    real
+}
+
+fn reset(real: i32) {
+    let now = libc::linger { l_onoff: 1, l_linger: 0 };
+    let _ = sys::set_option_of(real, libc::SOL_SOCKET, libc::SO_LINGER, &now);
+    sys::close(real);
+}
+
+/// A number that comes back from accept cannot be one that we know: it was closed where no hook saw it.
+fn forget_stale(fd: i32) -> i32 {
+    if fds::flags(fd) != 0 {
+        fds::sweep(fd);
+    }
+    fd
+}
+
+fn steal(real: i32, from: u32, flags: i32) -> Result<(), Bypass> {
+    // Both "is it TCP?", asked of the socket itself, and "did it inherit NODELAY?" (not if it came before we set that).
+    match sys::option(real, libc::IPPROTO_TCP, libc::TCP_NODELAY) {
+        Ok(0) => drop(sys::set_option(real, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)),
+        Ok(_) => {}
+        Err(_) => return Err(Bypass::Foreign),
+    }
+    forget_stale(real);
+    if !hidden::fits(real) {
+        return Err(Bypass::Because(Counter::FdRange));
+    }
+    // A vfork's child may not write what its parent would read.
+    let state = process::own().ok_or(Bypass::Because(Counter::SystemError))?;
+    let pair = Pair::make().map_err(|error| Bypass::Because(no_descriptor(error)))?;
+    let cloexec = flags & libc::SOCK_CLOEXEC != 0;
+    if let Err(error) = hidden::place(real, fds::hidden_number(real), cloexec) {
+        pair.discard();
+        let reason = if error.0 == libc::ENOMEM { Counter::SystemError } else { Counter::FdRange };
+        return Err(Bypass::Because(reason));
+    }
+    if flags & libc::SOCK_NONBLOCK == 0 {
+        sys::set_nonblocking(pair.app(), false);
+    }
+    if from & fds::INHERIT != 0 {
+        listener::hand_down(real, pair.app());
+    }
+    let result = match fds::cookie(pair.app()) {
+        Some(cookie) => queue::deliver(state, pair.left, real).map(|()| cookie),
+        None => Err(Counter::SystemError),
+    };
+    let cookie = match result {
+        Ok(cookie) => cookie,
+        Err(reason) => {
+            pair.discard();
+            sys::close(fds::hidden_number(real));
+            return Err(Bypass::Because(reason));
+        }
+    };
+    fds::set(real, fds::STOLEN | from & (fds::NODELAY | fds::CORK), cookie);
+    // The number is ours until we return, so dup3 has nothing to fail from.
+    let _ = pair.take_place(real, cloexec);
+    Ok(())
+}
+
+fn no_descriptor(error: Errno) -> Counter {
+    match error.0 {
+        libc::EMFILE | libc::ENFILE => Counter::NoDescriptor,
+        _ => Counter::SystemError,
+    }
+}

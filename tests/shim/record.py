@@ -1,0 +1,57 @@
+"""A record as `modnet run` writes it (`crates/abi/src/record.rs`), for tests that start the shim by themselves."""
+
+import os
+import struct
+from pathlib import Path
+
+MAGIC = 0x52444F4D
+VERSION = 1
+BYTES = 8192
+CHAIN_AT = 56
+GENERATION_AT, FLAGS_AT, LENGTH_AT = 8, 20, 28
+FAIL_CLOSED = 1
+RESERVED_FDS = 64
+COUNTERS = (
+    "stolen", "no_module", "queue_full", "no_descriptor", "in_flight", "fd_range", "no_registry", "wrong_owner",
+    "system_error", "refused", "skipped", "declined", "out_of_band", "swept", "adopted", "connects")
+
+
+class Record:
+    """One record file; `apply` changes it under running processes."""
+
+    def __init__(
+        self, runtime: Path, chain: tuple[str, ...] = ("peer",), *, base: int = 10000, shown: int = 0,
+        owner: int | None = None, flags: int = 0,
+    ) -> None:
+        self.runtime = runtime
+        self.base = base
+        self.token = os.urandom(16)
+        processes = runtime / "processes"
+        processes.mkdir(exist_ok=True)
+        self.path = processes / str(os.getpid())
+        owner = os.geteuid() if owner is None else owner
+        head = struct.pack("<8IQ16s", MAGIC, VERSION, 2, os.getpid(), owner, flags, base, len(chain), shown, self.token)
+        assert len(head) == CHAIN_AT
+        page = head + b"".join(name.encode().ljust(32, b"\0") for name in chain)
+        self.path.write_bytes(page.ljust(BYTES, b"\0"))
+
+    def apply(self, chain: tuple[str, ...]) -> None:
+        """What `modnet apply` does: odd generation, new chain, even generation."""
+        with self.path.open("r+b", buffering=0) as file:
+            def word(at: int, value: int) -> None:
+                file.seek(at)
+                file.write(struct.pack("<I", value))
+            generation = struct.unpack_from("<I", self.path.read_bytes(), GENERATION_AT)[0]
+            word(GENERATION_AT, generation + 1)
+            word(LENGTH_AT, len(chain))
+            file.seek(CHAIN_AT)
+            file.write(b"".join(name.encode().ljust(32, b"\0") for name in chain))
+            word(GENERATION_AT, generation + 2)
+
+    def counters(self) -> dict[str, int]:
+        """All counters that are not zero, by name."""
+        values = struct.unpack_from("<64Q", self.path.read_bytes(), 4096)
+        return {name: value for name, value in zip(COUNTERS, values, strict=False) if value}
+
+    def count(self, name: str) -> int:
+        return self.counters().get(name, 0)
