@@ -1,0 +1,227 @@
+"""One flow played into a module without sockets: the engine's rules for hooks, in Python. Part of
+`modnet.testing`.
+
+| the engine's rule | so here |
+| --- | --- |
+| a hook that is not overridden is not called | its bytes go on as they are |
+| `data` is a memoryview for the duration of the call | released after the call: reading it then raises |
+| None or anything but bytes from `outbound`, `inbound` | a TypeError, handled as if the hook had raised it |
+| a hook has raised | by `on_error`: the bytes at hand go on and both directions are native, or a reset |
+| `flow.forward()` | what the hook returns still goes on; the direction's hooks are not called again |
+| `flow.reset()` | nothing goes on any more, what the hook returns included; `closed` is called |
+
+Must not: do any I/O, or know what a test expects.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import Any, Literal, cast
+
+from modnet.errors import UsageError
+from modnet.module import Module
+
+__all__ = ["Playback", "PlayedFlow"]
+
+_ids = itertools.count(1)
+_DIRECTIONS = {"outbound": ("outbound",), "inbound": ("inbound",), "both": ("outbound", "inbound")}
+
+Way = Literal["outbound", "inbound"]
+Address = tuple[str, int]
+
+
+class PlayedFlow:
+    """Stands in for `modnet.Flow`, with the same members; any attribute may be set on it, too."""
+
+    def __init__(self, playback: Playback, peer: Address | None, local: Address | None) -> None:
+        self._playback = playback
+        self._peer = peer
+        self._local = local
+        self._id = next(_ids)
+        self._bytes = {"outbound": 0, "inbound": 0}
+        self._opened_at = time.time()
+
+    @property
+    def id(self) -> int:
+        return self._id
+
+    @property
+    def peer(self) -> Address | None:
+        return self._peer
+
+    @property
+    def local(self) -> Address | None:
+        return self._local
+
+    @property
+    def application(self) -> int:
+        return 1
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        return (self._playback.module.name,)
+
+    @property
+    def position(self) -> int:
+        return 0
+
+    @property
+    def bytes_outbound(self) -> int:
+        return self._bytes["outbound"]
+
+    @property
+    def bytes_inbound(self) -> int:
+        return self._bytes["inbound"]
+
+    @property
+    def opened_at(self) -> float:
+        return self._opened_at
+
+    def forward(self, direction: str = "both") -> None:
+        for way in _ways(direction):
+            self._playback.forwarded.add(way)
+        self._playback.commands.append(("forward", direction))
+
+    def limit(self, direction: str, rate: float | None, burst: int = 65536) -> None:
+        if rate is not None and not rate > 0:
+            raise ValueError(f"rate must be more than 0 bytes per second, or None, not {rate!r}")
+        if burst < 1:
+            raise ValueError(f"burst must be at least 1 byte, not {burst!r}")
+        for way in _ways(direction):
+            if rate is None:
+                self._playback.limits.pop(way, None)
+            else:
+                self._playback.limits[way] = (rate, burst)
+        self._playback.commands.append(("limit", direction, rate, burst))
+
+    def reset(self) -> None:
+        self._playback.was_reset = True
+        self._playback.commands.append(("reset",))
+
+
+def _ways(direction: str) -> tuple[str, ...]:
+    if direction not in _DIRECTIONS:
+        raise ValueError(f'direction must be "outbound", "inbound" or "both", not {direction!r}')
+    return _DIRECTIONS[direction]
+
+
+class Playback:
+    """A module with one flow that has just been opened; each method is one event and returns the bytes that
+    go on.
+
+    >>> class Shout(Module):
+    ...     def outbound(self, flow, data):
+    ...         return bytes(data).upper()
+    >>> playback = Playback(Shout())
+    >>> playback.outbound(b"hello"), playback.inbound(b"hello")
+    (b'HELLO', b'hello')
+
+    What hooks raise is raised to the test; with `strict=False` it is handled as the engine does, by
+    `on_error`, and kept in `failures`. `start` and `stop` are the test's affair (see
+    `modnet.testing.running`): a module has many flows.
+    """
+
+    def __init__(
+        self,
+        module: Module,
+        *,
+        peer: Address | None = ("192.0.2.1", 40000),
+        local: Address | None = ("192.0.2.2", 80),
+        strict: bool = True,
+    ) -> None:
+        self.module = module
+        self.strict = strict
+        self.flow = PlayedFlow(self, peer, local)
+        self.forwarded: set[str] = set()
+        """Directions that are native now."""
+        self.limits: dict[str, tuple[float, int]] = {}
+        """Rate and burst of each limited direction."""
+        self.was_reset = False
+        self.failures: list[tuple[str, Exception]] = []
+        """Hook and exception, where `strict` is off."""
+        self.commands: list[tuple[Any, ...]] = []
+        """What the module asked of the flow, in order: `("forward", "both")`, `("limit", ...)`,
+        `("reset",)`.
+        """
+        self._ended: set[str] = set()
+        self._closed = False
+        self._call("opened", self.flow)
+
+    def outbound(self, data: bytes) -> bytes:
+        """The application sends `data`; returns what goes on to the network."""
+        return self._data("outbound", data)
+
+    def inbound(self, data: bytes) -> bytes:
+        """The network sends `data`; returns what goes on to the application."""
+        return self._data("inbound", data)
+
+    def outbound_end(self) -> bytes:
+        """The application will send no more; returns the last bytes that go on before the end does."""
+        return self._end("outbound")
+
+    def inbound_end(self) -> bytes:
+        """The network will send no more; returns the last bytes that go on before the end does."""
+        return self._end("inbound")
+
+    def closed(self) -> None:
+        """The flow is over."""
+        if self._closed:
+            raise UsageError("the played flow is closed already: one 'closed' a flow")
+        self._closed = True
+        self._call("closed", self.flow)
+
+    # --- the engine's rules ---
+
+    def _data(self, way: Way, data: bytes) -> bytes:
+        self._expect_open(way)
+        if self.was_reset or not data:
+            return b""
+        self.flow._bytes[way] += len(data)
+        if way in self.forwarded or way not in type(self.module).hooks():
+            return bytes(data)
+        view = memoryview(bytes(data)).toreadonly()
+        try:
+            passed = self._call(way, self.flow, view, fallback=bytes(data))
+        finally:
+            view.release()
+        return cast(bytes, passed)
+
+    def _end(self, way: Way) -> bytes:
+        self._expect_open(way)
+        self._ended.add(way)
+        if self.was_reset or way in self.forwarded:
+            return b""
+        return cast(bytes, self._call(f"{way}_end", self.flow, fallback=b""))
+
+    def _expect_open(self, way: Way) -> None:
+        if self._closed or way in self._ended:
+            raise UsageError(f"{way} is over in this playback: an event after its end cannot happen")
+
+    def _call(self, hook: str, *arguments: Any, fallback: bytes | None = None) -> bytes | None:
+        if hook not in type(self.module).hooks():
+            return fallback
+        try:
+            result = getattr(self.module, hook)(*arguments)
+            passed = None if fallback is None else self._passed(hook, result)
+        except Exception as error:
+            if self.strict:
+                raise
+            self.failures.append((hook, error))
+            self.module._hook_failed(hook, self.flow, error)
+            if self.module.on_error == "reset":
+                self.was_reset = True
+            else:
+                self.forwarded |= {"outbound", "inbound"}
+                return fallback
+        return b"" if self.was_reset else passed
+
+    def _passed(self, hook: str, result: object) -> bytes:
+        if isinstance(result, bytes | bytearray | memoryview):
+            return bytes(result)
+        end = hook.endswith("_end")
+        if end and result is None:
+            return b""
+        where = f"{type(self.module).__name__}.{hook}"
+        wanted = "return the last bytes, or None" if end else "return data to pass it on, b'' to hold it back"
+        raise TypeError(f"{where} returned {type(result).__name__}, which is not bytes: {wanted}")
