@@ -54,3 +54,50 @@ $(VENV)/.installed: pyproject.toml crates/python/Cargo.toml $(VENV)/.requirement
 python/modnet/_native.abi3.so: $(call sources,abi engine python) $(VENV)/.installed
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet --skip-install
 	@touch $@
+
+# --- use -----------------------------------------------------------------------------------------------------
+
+demo: build ## nginx natively, through the native forwarder, and through a Python module
+	@scripts/bootstrap.sh demo
+	@$(PY) examples/demo/demo.py $(ARGS)
+
+wheel: build ## dist/*.whl, shim and C library inside
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) scripts/rust.sh $(VENV)/bin/maturin build --release --out dist
+
+# --- tests ---------------------------------------------------------------------------------------------------
+
+# The runner's summary comes last: whoever reads the end of the output knows how it went.
+test: build ## unit tests of the crates, then tests/; ARGS goes to pytest
+	@scripts/bootstrap.sh test
+	$(CARGO) test -p modnet-abi -p modnet-engine
+	$(CARGO) test -p modnet-shim --lib
+	$(PY) -m pytest $(ARGS)
+
+check: build ## formatters, linters, types, stubs against the binary
+	$(CARGO) fmt --all --check
+	PYO3_PYTHON=$(CURDIR)/$(PY) $(CARGO) clippy --workspace --exclude modnet-shim --all-targets -- -D warnings
+	$(CARGO) clippy --profile shim -p modnet-shim --lib -- -D warnings
+	$(CARGO) clippy -p modnet-shim --lib --profile test -- -D warnings
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy --strict python/modnet
+	MYPYPATH=python $(PY) -m mypy.stubtest modnet._native
+
+bench: build ## Figure 3 in full (root: it makes two network namespaces); ARGS="--quick" for a minute's look
+	@scripts/bootstrap.sh test
+	$(PY) -m experiments.fig03 $(ARGS)
+
+soak: build ## the long runs: integrity, load, thirty rounds of kill -9
+	@scripts/bootstrap.sh test
+	$(PY) -m pytest -m soak -v -s --durations=0 $(ARGS)
+
+asan: build ## unit tests under AddressSanitizer, shim and engine in real processes under valgrind
+	@scripts/bootstrap.sh test
+	scripts/nightly.sh asan
+	$(PY) -m pytest tests/repo/test_memory.py $(ARGS)
+
+miri: ## the lock-free and unsafe parts that need no system call, under Miri
+	scripts/nightly.sh miri
+
+clean: ## everything that was built
+	rm -rf $(TARGET) $(VENV) build dist $(LIB) python/modnet/include python/modnet/_native*.so

@@ -1,0 +1,156 @@
+"""Shows ModNet on an nginx that nobody changed: `make demo`, or `python examples/demo/demo.py`.
+
+nginx serves a page natively, through the native forwarder, and through the twelve lines of Python in
+shout.py; a table compares them. Server and modules share one core and the client has another, so that what
+a module costs is not hidden on an idle core. It ends by itself and leaves nothing behind; a body that is
+not what it must be is exit status 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from load import Load, Result, drive, fetch
+from rich.console import Console
+from rich.table import Table
+from website import SiteError, make, serving
+
+HERE = Path(__file__).resolve().parent
+# Modules are compared in interleaved rounds, by medians: single rounds vary by a tenth.
+ROUNDS = 3
+SECONDS = 1
+
+TEXT = b"The quick brown fox jumps over the lazy dog. "
+FILES = {
+    "100": (TEXT * 3)[:100],
+    "1k": (TEXT * 23)[:1024],
+    "100k": (TEXT * 2276)[:102400],
+}
+LOADS = [
+    Load("100 B, a connection each", "100", keep=False),
+    Load("1 KB, kept alive", "1k", keep=True),
+]
+
+
+@dataclass
+class Variant:
+    """One way to serve: the words before nginx's command, and what must come out."""
+
+    title: str
+    modules: list[str]
+    expected: Callable[[bytes], bytes]
+    rounds: dict[str, list[Result]] = field(default_factory=dict)
+
+    def before(self) -> list[str]:
+        """The words in front of the command."""
+        if not self.modules:
+            return []
+        words = [sys.executable, "-m", "modnet", "run"]
+        for module in self.modules:
+            words += ["-m", module]
+        return [*words, "--"]
+
+    def rate(self, load: Load) -> float:
+        """Requests per second, the median of the rounds."""
+        return statistics.median(result.rate for result in self.rounds[load.title])
+
+
+VARIANTS = [
+    Variant("nginx alone", [], lambda body: body),
+    Variant("forwarder (native)", ["forwarder"], lambda body: body),
+    Variant("shout.py (Python)", [f"{HERE / 'shout.py'}:Shout"], bytes.upper),
+]
+
+
+def main() -> int:
+    """Measures, prints the table, and says whether every body was what it must be."""
+    if shutil.which("wrk") is None:
+        return _wrong("wrk is not installed: apt-get install wrk")
+    server_core, client_core = _cores()
+    console = Console()
+    wrong: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="modnet-demo-") as name, ExitStack() as sites:
+        place = Path(name)
+        place.chmod(0o755)
+        # A runtime directory of our own: modules that are registered on this machine already are not touched.
+        os.environ["MODNET_RUNTIME_DIR"] = str(place / "run")
+        try:
+            ports = {}
+            for variant in VARIANTS:
+                home = place / str(len(ports))
+                make(home, FILES)
+                ports[variant.title] = sites.enter_context(serving(home, variant.before(), server_core))
+                wrong += _check(variant, ports[variant.title])
+            total = ROUNDS * len(VARIANTS) * len(LOADS) * SECONDS
+            with console.status(f"measuring for {total} s"):
+                for _ in range(ROUNDS):
+                    for load in LOADS:
+                        for variant in VARIANTS:
+                            result = drive(load, ports[variant.title], SECONDS, place, client_core)
+                            variant.rounds.setdefault(load.title, []).append(result)
+        except SiteError as error:
+            return _wrong(str(error))
+    _show(console, wrong)
+    return 1 if wrong else 0
+
+
+def _cores() -> tuple[int | None, int | None]:
+    """The server's core and the client's: two of those we may use, or none pinned where there is only one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    return (allowed[0], allowed[1]) if len(allowed) > 1 and shutil.which("taskset") else (None, None)
+
+
+def _check(variant: Variant, port: int) -> list[str]:
+    """Names the pages whose body is not what the variant must make of it."""
+    return [
+        f"{variant.title}: the body of /{page} is wrong"
+        for page, content in FILES.items()
+        if fetch(page, port) != variant.expected(content)
+    ]
+
+
+def _show(console: Console, wrong: list[str]) -> None:
+    table = Table(title="nginx, unmodified, one core for it and its module", title_justify="left")
+    table.add_column("served through")
+    for load in LOADS:
+        table.add_column(f"{load.title}\nrequests/s", justify="right")
+        table.add_column("of native", justify="right")
+    table.add_column("received", justify="right")
+    table.add_column("bodies")
+    native = VARIANTS[0]
+    for variant in VARIANTS:
+        cells = [variant.title]
+        for load in LOADS:
+            rate = variant.rate(load)
+            cells += [f"{rate:,.0f}", f"{rate / native.rate(load):.2f}"]
+        results = [result for rounds in variant.rounds.values() for result in rounds]
+        cells.append(f"{sum(result.received for result in results) / 1e6:,.0f} MB")
+        failed = sum(result.errors for result in results)
+        if failed:
+            wrong.append(f"{variant.title}: {failed} requests failed")
+        bad = any(line.startswith(f"{variant.title}:") for line in wrong)
+        cells.append(
+            "wrong" if bad else ("in capitals" if variant.expected is bytes.upper else "as they are")
+        )
+        table.add_row(*cells)
+    console.print(table)
+    console.print("On loopback; `make bench` measures between two hosts and with care.", style="dim")
+    for line in wrong:
+        console.print(line, style="red")
+
+
+def _wrong(message: str) -> int:
+    print(f"demo: {message}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

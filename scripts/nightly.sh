@@ -1,0 +1,39 @@
+#!/bin/sh
+# Runs the crates' unit tests under a tool that only nightly Rust has.
+#
+#     scripts/nightly.sh asan|miri
+#
+# Its build lies in target/nightly, apart from the others. Where nightly or the tool cannot be had it ends in one
+# line and status 1.
+set -eu
+cd "$(dirname "$0")/.."
+[ -d "${CARGO_HOME:-$HOME/.cargo}/bin" ] && PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+CARGO_TARGET_DIR=target/nightly
+export CARGO_TARGET_DIR
+
+stop() {
+    echo "modnet: $1" >&2
+    exit 1
+}
+cargo +nightly --version >/dev/null 2>&1 \
+    || rustup toolchain install nightly --profile minimal >&2 || stop "nightly Rust cannot be had; see https://rustup.rs"
+# A target named explicitly keeps the sanitizer out of build scripts and procedural macros.
+host=$(rustc +nightly -vV | sed -n 's/^host: //p')
+
+case ${1:-} in
+asan)
+    export RUSTFLAGS=-Zsanitizer=address
+    # Leaks are looked for by valgrind, in processes that end: the test harness keeps threads.
+    export ASAN_OPTIONS=detect_leaks=0
+    cargo +nightly test --target "$host" -p modnet-abi -p modnet-engine --lib
+    cargo +nightly test --target "$host" -p modnet-shim --lib
+    ;;
+miri)
+    cargo +nightly miri --version >/dev/null 2>&1 || rustup +nightly component add miri rust-src >&2 \
+        || stop "Miri is not part of this nightly: rustup +nightly component add miri"
+    cargo +nightly miri test -p modnet-abi --lib
+    ;;
+*)
+    stop "usage: scripts/nightly.sh asan|miri"
+    ;;
+esac
