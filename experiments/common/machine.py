@@ -55,6 +55,20 @@ def build(tools: list[list[str]], product: bool) -> dict[str, Any]:
     return facts
 
 
+def compile_c(source: Path, target: Path, *options: str) -> None:
+    """Compiles one C file with the system's compiler, optimised."""
+    try:
+        done = subprocess.run(
+            ["cc", "-O2", source, "-o", target, *options], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        raise ExperimentError("cc is missing: apt-get install gcc libc6-dev") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        reason = next((line for line in lines if "error:" in line), lines[-1])
+        raise ExperimentError(f"{source.name} does not compile: {reason}")
+
+
 def _release_build() -> str:
     try:
         native = importlib.import_module("modnet._native")

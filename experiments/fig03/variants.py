@@ -7,15 +7,13 @@ inherit the namespace and the core from `modnet run`. It must not measure.
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.common import servers
-from experiments.common.errors import ExperimentError
-from experiments.common.machine import REPOSITORY
+from experiments.common.machine import REPOSITORY, compile_c
 from experiments.common.servers import Server
 from experiments.fig03 import plan
 from experiments.net import Hosts
@@ -83,21 +81,9 @@ def _modules(name: str) -> list[str]:
 def _prototype(server: Server, web: list[str]) -> None:
     """shim.c and forward.c as they stand, as prototypes/README.md builds them."""
     forward, shim = server.folder / "forward", server.folder / "shim.so"
-    compile_c(PROTOTYPES / "forward.c", forward)
-    compile_c(PROTOTYPES / "shim.c", shim, "-shared", "-fPIC", "-ldl")
+    compile_c(PROTOTYPES / "forward.c", forward, "-w")
+    compile_c(PROTOTYPES / "shim.c", shim, "-w", "-shared", "-fPIC", "-ldl")
     process = server.start([forward])
     sockets = Path(f"/proc/{process.pid}/net/unix")
     server.await_true(lambda: "@modnet-steal" in sockets.read_text(), "forward.c does not listen")
     server.start(web, {"LD_PRELOAD": str(shim)})
-
-
-def compile_c(source: Path, target: Path, *options: str) -> None:
-    """Compiles one C file with the system's compiler, warnings off: they are not this project's."""
-    try:
-        done = subprocess.run(
-            ["cc", "-O2", "-w", source, "-o", target, *options], capture_output=True, text=True, check=False
-        )
-    except FileNotFoundError:
-        raise ExperimentError("cc is missing: apt-get install gcc libc6-dev") from None
-    if done.returncode:
-        raise ExperimentError(f"{source.name} does not compile: {done.stderr.strip().splitlines()[-1]}")
