@@ -72,3 +72,13 @@ pub fn ask(runtime: &Runtime, name: &str, request: &Value, limit: Duration) -> R
         }
     }
 }
+
+/// As [`ask`], from JSON to JSON, for callers that have no `Value` of their own.
+///
+/// # Errors
+/// As [`ask`]; EINVAL: `request` is not JSON.
+pub fn ask_text(runtime: &Runtime, name: &str, request: &str, limit: Duration) -> Result<Vec<String>> {
+    let request =
+        serde_json::from_str(request).map_err(|e| Error::new(libc::EINVAL, format!("not a request: {e}")))?;
+    Ok(ask(runtime, name, &request, limit)?.iter().map(ToString::to_string).collect())
+}
