@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -19,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from load import Load, Result, drive, fetch
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from website import SiteError, make, serving
 
-HERE = Path(__file__).resolve().parent
+SHOUT = Path(__file__).resolve().parents[1] / "shout.py"
 # Modules are compared in interleaved rounds, by medians: single rounds vary by a tenth.
 ROUNDS = 3
 SECONDS = 1
@@ -35,8 +37,8 @@ FILES = {
     "100k": (TEXT * 2276)[:102400],
 }
 LOADS = [
-    Load("100 B, a connection each", "100", keep=False),
-    Load("1 KB, kept alive", "1k", keep=True),
+    Load("100 B, new", "100", keep=False),
+    Load("1 KB, kept", "1k", keep=True),
 ]
 
 
@@ -47,6 +49,7 @@ class Variant:
     title: str
     modules: list[str]
     expected: Callable[[bytes], bytes]
+    bodies: str
     rounds: dict[str, list[Result]] = field(default_factory=dict)
 
     def before(self) -> list[str]:
@@ -64,9 +67,9 @@ class Variant:
 
 
 VARIANTS = [
-    Variant("nginx alone", [], lambda body: body),
-    Variant("forwarder (native)", ["forwarder"], lambda body: body),
-    Variant("shout.py (Python)", [f"{HERE / 'shout.py'}:Shout"], bytes.upper),
+    Variant("nginx alone", [], bytes, "as they are"),
+    Variant("forwarder, native", ["forwarder"], bytes, "as they are"),
+    Variant("shout.py, Python", [f"{SHOUT}:Shout"], bytes.upper, "in capitals"),
 ]
 
 
@@ -75,6 +78,8 @@ def main() -> int:
     if shutil.which("wrk") is None:
         return _wrong("wrk is not installed: apt-get install wrk")
     server_core, client_core = _cores()
+    # A plain `kill` unwinds like Ctrl-C does, so that nothing stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="modnet-demo-") as name, ExitStack() as sites:
@@ -83,7 +88,7 @@ def main() -> int:
         # A runtime directory of our own: modules that are registered on this machine already are not touched.
         os.environ["MODNET_RUNTIME_DIR"] = str(place / "run")
         try:
-            ports = {}
+            ports: dict[str, int] = {}
             for variant in VARIANTS:
                 home = place / str(len(ports))
                 make(home, FILES)
@@ -118,33 +123,43 @@ def _check(variant: Variant, port: int) -> list[str]:
 
 
 def _show(console: Console, wrong: list[str]) -> None:
-    table = Table(title="nginx, unmodified, one core for it and its module", title_justify="left")
-    table.add_column("served through")
-    for load in LOADS:
-        table.add_column(f"{load.title}\nrequests/s", justify="right")
-        table.add_column("of native", justify="right")
-    table.add_column("received", justify="right")
+    wrong += _failed()
+    table = Table(
+        title="nginx, unmodified; one core for it and its module", title_justify="left", box=SIMPLE_HEAD
+    )
+    table.add_column("connections")
+    table.add_column("served by")
+    for title in ("requests/s", "of native", "received"):
+        table.add_column(title, justify="right")
     table.add_column("bodies")
     native = VARIANTS[0]
-    for variant in VARIANTS:
-        cells = [variant.title]
-        for load in LOADS:
+    for load in LOADS:
+        for variant in VARIANTS:
             rate = variant.rate(load)
-            cells += [f"{rate:,.0f}", f"{rate / native.rate(load):.2f}"]
-        results = [result for rounds in variant.rounds.values() for result in rounds]
-        cells.append(f"{sum(result.received for result in results) / 1e6:,.0f} MB")
-        failed = sum(result.errors for result in results)
-        if failed:
-            wrong.append(f"{variant.title}: {failed} requests failed")
-        bad = any(line.startswith(f"{variant.title}:") for line in wrong)
-        cells.append(
-            "wrong" if bad else ("in capitals" if variant.expected is bytes.upper else "as they are")
-        )
-        table.add_row(*cells)
+            bad = any(line.startswith(f"{variant.title}:") for line in wrong)
+            table.add_row(
+                load.title,
+                variant.title,
+                f"{rate:,.0f}",
+                f"{rate / native.rate(load):.2f}",
+                f"{sum(result.received for result in variant.rounds[load.title]) / 1e6:,.0f} MB",
+                "wrong" if bad else variant.bodies,
+            )
+        table.add_section()
     console.print(table)
-    console.print("On loopback; `make bench` measures between two hosts and with care.", style="dim")
+    console.print("On loopback, which flatters; `make bench` measures between two hosts.", style="dim")
     for line in wrong:
         console.print(line, style="red")
+
+
+def _failed() -> list[str]:
+    """Names the variants in which a request failed under load."""
+    lines = []
+    for variant in VARIANTS:
+        failed = sum(result.errors for rounds in variant.rounds.values() for result in rounds)
+        if failed:
+            lines.append(f"{variant.title}: {failed} requests failed")
+    return lines
 
 
 def _wrong(message: str) -> int:

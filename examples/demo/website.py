@@ -7,6 +7,7 @@ touched. It must not outlive the `with` block that started it.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import socket
 import subprocess
@@ -78,7 +79,7 @@ def serving(place: Path, before: Sequence[str], core: int | None) -> Iterator[in
     with (place / "output").open("w+") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
         try:
-            _wait_until_up(process, port, place)
+            _wait_until_up(process, command, port, place)
             yield port
         finally:
             process.terminate()
@@ -96,7 +97,7 @@ def _free_port() -> int:
         return port
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, place: Path) -> None:
+def _wait_until_up(process: subprocess.Popen[bytes], command: list[str], port: int, place: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -106,4 +107,5 @@ def _wait_until_up(process: subprocess.Popen[bytes], port: int, place: Path) -> 
         else:
             return
     said = (place / "output").read_text().strip() or "nothing"
-    raise SiteError(f"nginx did not come up within {START_SECONDS:.0f} s; it said: {said}")
+    how = f"did not answer within {START_SECONDS:.0f} s" if process.poll() is None else "did not start"
+    raise SiteError(f"{shlex.join(command)}: {how}; it said: {said}")

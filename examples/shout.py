@@ -1,4 +1,4 @@
-"""A module in Python: it answers in capitals. README.md shows it."""
+"""A module in Python: README.md shows it, `make demo` runs it behind nginx."""
 
 import modnet
 
@@ -7,5 +7,5 @@ class Shout(modnet.Module):
     """Answers in capitals."""
 
     def outbound(self, flow: modnet.Flow, data: memoryview) -> bytes:
-        """Called with the bytes that the server sends; what it returns goes to the client."""
+        """Gets the bytes that the server sends; what it returns goes to the client."""
         return bytes(data).upper()
