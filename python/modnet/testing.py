@@ -67,7 +67,7 @@ def play(module: Module, script: Sequence[tuple[Any, ...]], *, strict: bool = Tr
     | step | means |
     | --- | --- |
     | `("outbound", given, expected)`, `("inbound", given, expected)` | bytes in, bytes that must go on |
-    | `("outbound_end", expected)`, `("inbound_end", expected)` | the end; `expected` may be left out for none |
+    | `("outbound_end", expected)`, `("inbound_end", expected)` | the end; `expected` if bytes go on |
     | `("opened",)`, `("closed",)` | `opened` comes by itself; naming it lets its commands follow |
     | `("forward", way)`, `("limit", way, rate, burst)`, `("reset",)` | a command in the event before it |
 
