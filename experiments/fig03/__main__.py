@@ -66,7 +66,8 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> Report:
     selection = _selection(arguments)
     rounds, round_s, warm_s = _QUICK if arguments.quick else _FULL
-    rounds, round_s = arguments.rounds or rounds, arguments.seconds or round_s
+    rounds = rounds if arguments.rounds is None else arguments.rounds
+    round_s = round_s if arguments.seconds is None else arguments.seconds
     if rounds < 1 or round_s < 0.2:
         raise ExperimentError("at least one round (--rounds) of 0.2 seconds (--seconds) is needed")
     cells = plan.cells(selection)

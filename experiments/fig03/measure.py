@@ -80,6 +80,12 @@ class Bench:
                 done()
         return samples
 
+    def _round_s(self, cell: plan.Cell) -> float:
+        """A round, long enough on a shaped link for three responses to each connection."""
+        mbit = plan.LINKS[cell.link]
+        least = 3 * load.CONNECTIONS * plan.SIZES[cell.size] * 8 / (mbit * 1e6) if mbit else 0.0
+        return max(self.round_s, least)
+
     def _port(self, cell: plan.Cell, name: str) -> int:
         return self.started[name].keep_port if cell.mode == "keep" else self.started[name].port
 
@@ -105,7 +111,7 @@ class Bench:
         pids = {pid: processes.role(pid) for pid in server.processes()}
         used = {pid: processes.cpu_ns(pid) for pid in pids}
         server_before, client_before = cpu.read(server.core), cpu.read(client.core)
-        result = self._load(cell, name, self.round_s)
+        result = self._load(cell, name, self._round_s(cell))
         server_after, client_after = cpu.read(server.core), cpu.read(client.core)
         per_role: dict[str, int] = {}
         for pid, role in pids.items():
@@ -114,7 +120,7 @@ class Bench:
         # Responses by bytes: wrk counts only whole ones, and of 1 MB each 64 are always under way.
         requests = result.received / length
         errors = dict(result.errors)
-        if not requests:
+        if not result.requests:
             errors["no_response"] = 1
         elif (
             self.started[name].stands_between

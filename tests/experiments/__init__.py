@@ -1,0 +1,1 @@
+"""The experiments' own tests: figures are only as good as what measures them."""
