@@ -80,11 +80,11 @@ fi
 
 echo "modnet: installing$missing" >&2
 # A package that starts its server would take port 80 and stay behind: policy-rc.d forbids it while we install.
-policy=/usr/sbin/policy-rc.d
-if [ ! -e $policy ]; then
-    trap '$sudo rm -f $policy' EXIT
+policy=${POLICY_RC_D:-/usr/sbin/policy-rc.d}
+if [ ! -e "$policy" ]; then
+    trap '$sudo rm -f "$policy"' EXIT
     trap 'exit 1' HUP INT TERM
-    printf '#!/bin/sh\nexit 101\n' | $sudo tee $policy >/dev/null && $sudo chmod 755 $policy
+    printf '#!/bin/sh\nexit 101\n' | $sudo tee "$policy" >/dev/null && $sudo chmod 755 "$policy"
 fi
 apt="$sudo env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300"
 $apt update >&2 || echo "modnet: apt-get update failed; trying with the lists that are here" >&2

@@ -1,0 +1,1 @@
+"""The repository itself: README, layout, scripts, wheel, demo."""

@@ -1,0 +1,93 @@
+"""Every command of the README is run, and its module is the one in examples/.
+
+Rules: the README is the input, so that a command that is added to it and not known here fails. `make` targets that
+would run these tests again, or rebuild what runs them, are looked up instead.
+"""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.lib.place import Place
+from tests.lib.process import Program, listening
+from tests.lib.users import ordinary, root
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+# `demo` is run by test_demo.
+LOOKED_UP = {"make build", "make test", "make check", "make demo"}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+SERVER = next(line for line in COMMANDS if "http.server" in line)
+CLIENT = next(line for line in COMMANDS if line.startswith("curl"))
+LOOKS = [line for line in COMMANDS if line.startswith(".venv/bin/modnet") and line != SERVER]
+
+
+def here(command: str) -> list[str]:
+    """The command's words, with this interpreter's environment in .venv's place."""
+    words = shlex.split(command)
+    return [str(Path(sys.executable).parent / "modnet"), *words[1:]] if "modnet" in words[0] else words
+
+
+@pytest.fixture
+def place():
+    mine = Place(root() if os.geteuid() == 0 else ordinary())
+    yield mine
+    mine.remove()
+
+
+def test_the_module_comes_before_any_prose():
+    first = README.split("\n", 2)[2].lstrip()
+    assert first.startswith("```python\n")
+
+
+def test_the_module_is_the_one_in_examples_and_short():
+    (shown,) = blocks("python")
+    assert shown == "# examples/shout.py\n" + (ROOT / "examples" / "shout.py").read_text()
+    assert len(shown.splitlines()) <= 20
+
+
+def test_every_command_is_run_or_looked_up():
+    assert {*LOOKED_UP, SERVER, CLIENT, *LOOKS} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", sorted(LOOKED_UP))
+def test_make_knows_its_target(command):
+    subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_the_server_answers_in_capitals(place):
+    port = SERVER.rsplit(None, 1)[1]
+    assert f":{port}/" in CLIENT
+    words = [str(ROOT / word) if word.startswith("examples/") else word for word in here(SERVER)]
+    words[-1] = str(place.port)
+    place.write("hello.txt", "hello, world")
+    program = Program(place, words, "server")
+    try:
+        program.wait_for(lambda: listening(place.port), 30, "a listener")
+        url = CLIENT.split()[-1].replace(f":{port}/", f":{place.port}/")
+        page = subprocess.run(["curl", "-sS", url], check=True, capture_output=True, text=True).stdout
+        assert "HELLO.TXT" in page
+        assert page == page.upper()
+        with urllib.request.urlopen(url + "hello.txt", timeout=10) as answer:
+            assert answer.read() == b"HELLO, WORLD"
+    finally:
+        program.stop()
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_the_other_commands_run(place, command):
+    done = subprocess.run(here(command), env=place.environment(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
