@@ -1,4 +1,4 @@
-"""A module in Python: README.md shows it, `make demo` runs it behind nginx."""
+"""modnet run -m examples/shout.py:Shout -- python3 -m http.server"""
 
 import modnet
 

@@ -1,7 +1,8 @@
 """Shim and engine under valgrind, in real processes: no invalid access, no use of what was never written.
 
-The shim's half is a server that accepts, forks and closes with the shim preloaded; the engine's half is a module process
-that forwards. Both do real work while valgrind watches; the check is its exit status, and that the bytes came through.
+The shim's half is a server that accepts, forks and closes with the shim preloaded; the engine's half is a
+module process that forwards. Both do real work while valgrind watches; the check is its exit status, and
+that the bytes came through.
 """
 
 import json
@@ -26,7 +27,7 @@ CONNECTIONS = 20
 SIZE = 100_000
 
 SERVER = r"""
-/* Answers each connection with what it sent until its end, one by accept4 in this process, one in a child, in turns. */
+/* Answers each connection with what it sent until its end: in this process, then in a child, in turns. */
 #define _GNU_SOURCE
 #include <netinet/in.h>
 #include <signal.h>
