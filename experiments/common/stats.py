@@ -43,7 +43,9 @@ def ratios(values: Sequence[float], base: Sequence[float]) -> Spread:
 
 
 def order(count: int, round_number: int) -> list[int]:
-    """In which order `count` variants run in a round: each first in turn, and every other round backwards from it,
-    so that none always follows the same other."""
+    """In which order `count` variants run in a round.
+
+    Each is first in turn, and every other round goes backwards, so that none always follows the same other.
+    """
     step = -1 if round_number % 2 else 1
     return [(round_number + step * i) % count for i in range(count)]

@@ -126,7 +126,7 @@ def test_a_tiny_run_prints_one_object_with_every_part():
         assert row["busy_us"]["median"] > 0 and 0 < row["busy"]["median"] <= 1
         # 1 Gbit/s of frames is the bound, give or take what was under way when the clock started.
         assert row["bytes_per_s"]["median"] < 150e6
-        assert ("haproxy" in row["processes_us"]) == (row["variant"] == "haproxy")
+        assert (row["processes_us"].get("haproxy", 0) > 5) == (row["variant"] == "haproxy")
     assert report["checks"] == [{"name": "rounds with errors", "value": 0.0, "bound": "== 0", "ok": True}]
 
 
