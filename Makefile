@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help build demo test check bench soak asan miri wheel clean deps
+.PHONY: help build built demo test check bench soak asan miri wheel clean deps
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -21,7 +21,13 @@ help: ## this list
 
 # --- build ---------------------------------------------------------------------------------------------------
 
-build: deps $(VENV)/.installed $(LIB)/libmodnet_shim.so $(LIB)/libmodnet.so $(LIB)/pkgconfig/modnet.pc python/modnet/_native.abi3.so ## shim, library, extension and .venv
+# One at a time: two terminals that build at once would install into one .venv.
+build: ## shim, C library, extension and .venv
+	@mkdir -p $(TARGET)
+	@flock $(TARGET)/.make-lock $(MAKE) --no-print-directory built
+
+built: $(VENV)/.installed $(LIB)/libmodnet_shim.so $(LIB)/libmodnet.so $(LIB)/pkgconfig/modnet.pc \
+		python/modnet/_native.abi3.so
 
 deps:
 	@scripts/bootstrap.sh build
