@@ -18,20 +18,18 @@ It must not touch anything whose maker lives, nor any setting outside of the two
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import os
 import shutil
 import subprocess
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns  # type: ignore[import-untyped]
 
-from experiments.common import owner, processes
+from experiments.common import namespace, owner, processes
 from experiments.common.errors import ExperimentError
 
 PREFIX = "modnet-"
@@ -46,16 +44,6 @@ BURST_BYTES = 256 * 1024
 # timers, and with it nginx alone served 1 MB files at 800/s where CUBIC reached 2,800/s (and a module seemed
 # free).
 CONGESTION = "cubic"
-
-_CLONE_NEWNS, _CLONE_NEWNET = 0x00020000, 0x40000000
-_MS_REC_PRIVATE = 0x4000 | 0x40000
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-def _call(name: str, *arguments: Any) -> None:
-    if getattr(_libc, name)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{name}: {os.strerror(number)}")
 
 
 class Host:
@@ -77,16 +65,8 @@ class Host:
 
         Chosen over a `preexec_fn`, which may deadlock once the parent has threads (a progress display has).
         """
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        cores = os.sched_getaffinity(0)
-        try:
-            _call("setns", self._fd, _CLONE_NEWNET)
-            os.sched_setaffinity(0, {self.core})
+        with namespace.entered(self._fd, self.core):
             yield
-        finally:
-            os.sched_setaffinity(0, cores)
-            _call("setns", home, _CLONE_NEWNET)
-            os.close(home)
 
     def popen(self, argv: Sequence[str | Path], **options: Any) -> subprocess.Popen[str]:
         """Starts a process here, as `subprocess.Popen`, in a session of its own (Ctrl-C reaches only us)."""
@@ -185,7 +165,7 @@ class Hosts:
                 link.addr("add", index=index, address=host.ipv6, prefixlen=64, flags=0x02)
                 link.link("set", index=link.link_lookup(ifname="lo")[0], state="up")
                 link.link("set", index=index, state="up")
-            _inside(host, functools.partial(_settle, host.core))
+            namespace.with_own_sys(host._fd, functools.partial(_settle, host.core))
 
     def _control(self, congestion: str) -> None:
         """By routes: the sysctl refuses most names in a namespace, though not the machine's own default."""
@@ -225,27 +205,6 @@ class Hosts:
             if not pids:
                 return
             self.killed += processes.end(pids, grace_s=2.0)
-
-
-def _inside(host: Host, action: Callable[[], None]) -> None:
-    """Runs `action` in a thread that sees the namespace's own /sys, and ends with its view of the mounts."""
-    errors: list[BaseException] = []
-
-    def thread() -> None:
-        try:
-            _call("unshare", _CLONE_NEWNS)
-            _call("setns", host._fd, _CLONE_NEWNET)
-            _call("mount", b"none", b"/", None, _MS_REC_PRIVATE, None)
-            _call("mount", b"sysfs", b"/sys", b"sysfs", 0, None)
-            action()
-        except BaseException as error:
-            errors.append(error)
-
-    worker = threading.Thread(target=thread)
-    worker.start()
-    worker.join()
-    if errors:
-        raise errors[0]
 
 
 def _settle(core: int) -> None:

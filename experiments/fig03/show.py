@@ -31,7 +31,8 @@ def table(report: Report) -> None:
             "p99 µs",
             "core 0 µs",
             "of native",
-            "core 0 busy",
+            "busy",
+            "client busy",
             "errors",
         ):
             made.add_column(title, justify="right")
@@ -97,5 +98,6 @@ def _line(row: dict[str, Any]) -> list[str]:
         f"{row['busy_us']['median']:,.1f}",
         f"{busy['median']:.2f}" if busy else "-",
         f"{row['busy']['median']:.0%}",
+        f"{row['client_busy']['median']:.0%}",
         ", ".join(f"{kind} {count}" for kind, count in row["errors"].items()),
     ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from experiments import net
-from experiments.common import cli, netcheck, owner
+from experiments.common import cli, namespace, netcheck, owner
 from experiments.common.errors import ExperimentError
 
 pytestmark = pytest.mark.root
@@ -110,8 +110,8 @@ def test_packets_and_processes_are_on_the_host_s_core():
                 assert process.pid in host.processes()
                 process.kill()
             masks = []
-            net._inside(
-                host,
+            namespace.with_own_sys(
+                host._fd,
                 lambda masks=masks: masks.append(
                     Path(f"/sys/class/net/{net.DEVICE}/queues/rx-0/rps_cpus").read_text()
                 ),
