@@ -81,3 +81,47 @@ class Engine:
         """Returns once the engine has ended: stopped, or its last user has gone."""
     def stop(self, drain: float) -> None:
         """Takes no more flows, gives those there are `drain` seconds to end, then resets them."""
+
+# --- registry, records, control sockets: `modnet.registry` gives them types and words -------------
+
+VERSION: str
+"""The package's version."""
+BUILD_PROFILE: str
+"""`release` or `debug`; nobody should measure the latter."""
+COUNTERS: list[tuple[int, str, str]]
+"""Index, name and meaning of every counter of a record."""
+
+def runtime_dir(path: str | None = None, prepare: bool = False) -> str:
+    """The runtime directory: `path`, or what the environment says; made and checked with `prepare`."""
+
+def modules(runtime: str) -> list[str]:
+    """The names of the living modules, sorted."""
+
+def is_living(runtime: str, name: str) -> bool:
+    """Whether a module has that name now."""
+
+def ask(runtime: str, name: str, request: str, seconds: float) -> list[str]:
+    """One request on a control socket; the answer's objects as JSON."""
+
+def plan_room(hard: int, most: int, privileged: bool) -> tuple[int, int, int | None]:
+    """Hidden base, shown hard limit, and the hard limit to set (None: none)."""
+
+def create_record(
+    runtime: str, pid: int, chain: list[str], fail_closed: bool, hidden_base: int, shown_hard_limit: int
+) -> str:
+    """Writes the record of a process; returns its absolute path."""
+
+def remove_record(runtime: str, pid: int) -> None:
+    """Removes the record of a process, if there is one."""
+
+def records(runtime: str) -> list[tuple[int, int, list[str] | None, bool, list[int]]]:
+    """Number, owner, chain (None: half written), fail closed, counters by index; of every record."""
+
+def users(runtime: str, sweep: bool = False) -> dict[int, list[int]]:
+    """Who maps which record, oldest first; what nobody needs is removed first with `sweep`."""
+
+def find_record(pid: int) -> tuple[str, int]:
+    """The runtime directory and the number of the record that a process maps."""
+
+def apply_chain(pid: int, chain: list[str], fail_closed: bool | None = None) -> tuple[int, list[str]]:
+    """Applies a chain to a running process; returns its record and the chain until now."""

@@ -34,7 +34,7 @@ from typing import Any
 
 from modnet import settings
 from modnet._check import check_module
-from modnet._import import digest_of, import_file, import_name
+from modnet._import import digest_of, import_file, import_name, told
 from modnet._spec import RESERVED, Options, Spec, is_file, parse, split_file
 from modnet.errors import UsageError, suggestion
 from modnet.module import Module
@@ -47,6 +47,7 @@ __all__ = [
     "Spec",
     "available",
     "canonical",
+    "find",
     "load",
     "parse",
 ]
@@ -62,10 +63,16 @@ BUILT_IN = {
 """Found without a search of what is installed; an entry point cannot take their names."""
 
 
+def find(spec: Spec) -> type[Module]:
+    """The class that `spec` names, imported and checked; its settings are not looked at."""
+    where = Path(spec.module).name if is_file(spec.module) else spec.module
+    return check_module(_find(spec.module, where, Path(spec.directory)), where, RESERVED)
+
+
 def load(spec: Spec) -> Module:
     """Finds, imports and checks what `spec` asks for; the result's `name` and `on_error` are those to use."""
     where = Path(spec.module).name if is_file(spec.module) else spec.module
-    cls = check_module(_find(spec.module, where, Path(spec.directory)), where, RESERVED)
+    cls = find(spec)
     given: dict[str, list[object]] = {}
     for key, value in spec.settings:
         given.setdefault(key, []).append(value)
@@ -80,6 +87,8 @@ def load(spec: Spec) -> Module:
         module = cls(checked)
     except ValueError as refused:
         raise UsageError(f"{where}: {refused}") from None
+    except Exception as error:
+        raise UsageError(told(error, digest_of(sys.modules[cls.__module__])[0] or where)) from error
     if spec.name is not None:
         module.name = spec.name
     if spec.options.on_error is not None:
@@ -154,7 +163,12 @@ def _installed(name: str, directory: Path) -> Any:
         listed = " or ".join(sorted(references))
         raise UsageError(f"{name!r} is brought by several packages ({owners}): write {listed}")
     if matches:
-        package, _, attribute = matches[0].reference.partition(":")
+        package, colon, attribute = matches[0].reference.partition(":")
+        if not colon:
+            raise UsageError(
+                f"{name}: the package {matches[0].distribution} names {package!r}, which is not "
+                "package.module:Class"
+            )
         return _attribute(import_name(package.strip(), directory), attribute.strip(), name)
     file = directory / f"{name}.py"
     if file.is_file():

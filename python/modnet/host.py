@@ -1,0 +1,146 @@
+"""The process of a module: `python -m modnet.host NAME`, started by `modnet.launch`, not by hand.
+
+    stdin   one JSON object: {"spec", "runtime", "persistent"}
+    stdout  one JSON object: {"ready": pid} or {"error", "errno", "status"}; then it is closed
+
+Afterwards input is /dev/null and output goes to the module's log. It ends on SIGTERM or SIGINT, on `modnet module
+stop`, or with its last user; flows get `drain` seconds.
+
+Rules: everything that can be wrong is told through stdout before it is closed, in one line; from then on in the log.
+Must not: write to the terminal of whoever started it, nor keep any of its descriptors.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+from types import FrameType
+from typing import Any
+
+from modnet.errors import ModnetError, UsageError
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Takes the request from stdin, runs the module until it is told to end."""
+    # A dup, so that stdout can go elsewhere while the answer is still owed.
+    answer = os.dup(1)
+    # The launcher's terminal may hang up; this process has a session of its own and stays.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    request = json.loads(sys.stdin.buffer.read())
+    _redirect(os.devnull, os.O_RDWR, 0, 1, 2)
+    try:
+        _run(request, answer)
+    except ModnetError as error:
+        _tell(answer, {"error": str(error), "status": error.exit_status, "errno": 0})
+        sys.exit(error.exit_status)
+    except OSError as error:
+        _tell(answer, {"error": error.strerror or str(error), "status": 4, "errno": error.errno or 0})
+        sys.exit(4)
+
+
+def _run(request: dict[str, Any], answer: int) -> None:
+    from modnet import _native
+    from modnet.loader import Spec, canonical, load
+    from modnet.log import Log
+
+    spec = Spec.from_json(request["spec"])
+    module = load(spec)
+    log = Log(request["runtime"], module.name)
+    sys.stdout = sys.stderr = log
+    _raise_soft_limit()
+    engine = _native.Engine(
+        module,
+        name=module.name,
+        runtime_dir=request["runtime"],
+        hooks=module.hooks(),
+        spec=json.dumps({"module": spec.text, "same": canonical(spec, module), "log": str(log.path)}),
+        persistent=request["persistent"],
+        drain=spec.options.drain,
+        send_queue=spec.options.send_queue,
+        workers=spec.options.workers,
+    )
+    _started(module)
+    try:
+        engine.start()
+        log.open()
+        faulthandler.enable(log.fileno())
+        _stop_on_signals(engine, spec.options.drain)
+        _tell(answer, {"ready": os.getpid()})
+        engine.wait()
+    finally:
+        module.stop()
+        log.end()
+
+
+def _started(module: Any) -> None:
+    try:
+        module.start()
+    except (ModnetError, OSError):
+        raise
+    except Exception as error:
+        import traceback
+
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        told = f"{module.name}: start() raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
+        raise UsageError(told) from error
+
+
+def _stop_on_signals(engine: Any, drain: float) -> None:
+    """SIGTERM and SIGINT drain; a second one ends at once.
+
+    The main thread is in `wait`, outside Python, where no handler runs: the interpreter writes each signal's number
+    into a pipe, and a thread reads it. (Blocking the signals instead would be inherited by what a module starts.)
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+
+    def ignore(number: int, frame: FrameType | None) -> None:
+        """The pipe tells; but without a handler there is nothing to tell."""
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ignore)
+
+    def wait() -> None:
+        os.read(reader, 1)
+        engine.stop(drain)
+        os.read(reader, 1)
+        engine.stop(0.0)
+
+    threading.Thread(target=wait, name="modnet-signals", daemon=True).start()
+
+
+def _raise_soft_limit() -> None:
+    """Each flow takes several descriptors: as many as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _redirect(path: str, flags: int, *fds: int) -> None:
+    new = os.open(path, flags)
+    for fd in fds:
+        os.dup2(new, fd)
+    if new not in fds:
+        os.close(new)
+
+
+def _tell(answer: int, message: dict[str, Any]) -> None:
+    try:
+        os.write(answer, json.dumps(message).encode() + b"\n")
+    except OSError as error:
+        # The launcher has been killed; whoever else uses the name finds a module that works.
+        if error.errno != errno.EPIPE:
+            raise
+    os.close(answer)
+
+
+if __name__ == "__main__":
+    main()

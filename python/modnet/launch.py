@@ -1,0 +1,268 @@
+"""What `modnet run` does: find or start the modules, then become the command.
+
+    request(texts) -> Wanted...     parsed, loaded, checked; nothing started
+    ensure(registry, wanted)        every one of them lives and knows us as its user
+    become(...)                     the record is written, and this process is the command
+
+Rules: everything that can be checked is checked before anything is started. After an error nothing of ours stays:
+modules end when they notice that their user, this process, has gone. Must not: write to the command's output.
+
+Twenty may start at once: a lock per name lets one of them start the process, the others wait and use it. A module
+that is ending refuses to be used (ESHUTDOWN) and is started anew once its name is free.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modnet import _native, environment
+from modnet.command import Command, NotFound, NotRunnable
+from modnet.errors import ModnetError, PeerError, SystemRefused, UsageError
+from modnet.loader import Options, Spec, canonical, load, parse
+from modnet.registry import Registry, told
+
+__all__ = ["Wanted", "become", "ensure", "request", "start"]
+
+START_PATIENCE = 30.0
+"""Seconds that a module may take to start (imports of large libraries) or to end before it is started anew."""
+STEP = 0.01
+"""Seconds between two looks at a name that is coming or going."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One module of a chain, as it was asked for."""
+
+    name: str
+    """What it is, or is to be, registered under."""
+    spec: Spec
+    same: str | None
+    """What a living module of that name must say to be this one; None: whatever lives there will do."""
+
+
+def request(texts: Sequence[str], registry: Registry | None = None) -> list[Wanted]:
+    """Parses, loads and checks every `-m`; the first mistake is raised.
+
+    A bare NAME that lives in `registry` already, started by `modnet module start` or a program in C, is taken as it
+    is: whoever started it has said with which settings.
+    """
+    wanted = []
+    for text in texts:
+        spec = parse(text)
+        if registry is not None and _is_standing(registry, spec):
+            wanted.append(Wanted(spec.module, spec, None))
+            continue
+        module = load(spec)
+        wanted.append(Wanted(module.name, spec, canonical(spec, module)))
+    names = [one.name for one in wanted]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"{name!r} stands twice in the chain; give one of them another name: -m {name},as=NAME"
+            )
+    return wanted
+
+
+def _is_standing(registry: Registry, spec: Spec) -> bool:
+    bare = not spec.settings and not spec.settings_file and spec.name is None and spec.options == Options()
+    if not bare or "/" in spec.module or ":" in spec.module or spec.module.endswith(".py"):
+        return False
+    try:
+        status = registry.ask(spec.module, "status")[0]
+    except OSError:
+        return False
+    return bool(status.get("persistent")) or _same_of(status) is None
+
+
+def ensure(registry: Registry, wanted: Sequence[Wanted]) -> None:
+    """Every module lives and counts this process as its user; those that are missing are started, all at once."""
+    missing = [one for one in wanted if not _use(registry, one)]
+    if len(missing) == 1:
+        _start_and_use(registry, missing[0])
+        return
+    errors: list[BaseException] = []
+
+    def work(one: Wanted) -> None:
+        try:
+            _start_and_use(registry, one)
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(one,)) for one in missing]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _use(registry: Registry, one: Wanted) -> bool:
+    """True where it lives, is the one that was asked for, and has us as its user now."""
+    try:
+        if one.same is not None and (same := _same_of(registry.ask(one.name, "status")[0])) != one.same:
+            _explain_difference(one, same)
+        registry.ask(one.name, "use")
+        return True
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ESHUTDOWN, errno.ECONNRESET):
+            return False
+        with told():
+            raise
+
+
+def _same_of(status: dict[str, Any]) -> str | None:
+    """What the launcher of a living module wrote of it; None: it is not one of the SDK's."""
+    spec = status.get("spec")
+    if isinstance(spec, str):
+        try:
+            spec = json.loads(spec)
+        except ValueError:
+            return None
+    same = spec.get("same") if isinstance(spec, dict) else None
+    return same if isinstance(same, str) else None
+
+
+def _explain_difference(one: Wanted, same: str | None) -> None:
+    what = "that is no module of the Python SDK" if same is None else "with other code or settings"
+    raise UsageError(
+        f"a module named {one.name!r} is running already, {what}; register yours under another name "
+        f"(-m {one.spec.text},as=NAME) or stop that one (modnet module stop {one.name})"
+    )
+
+
+def _start_and_use(registry: Registry, one: Wanted) -> None:
+    end = time.monotonic() + START_PATIENCE
+    while not _use(registry, one):
+        if time.monotonic() > end:
+            raise PeerError(
+                f"the module named {one.name!r} neither ends nor answers; kill it or choose another name"
+            )
+        with _StartLock(registry, one.name) as mine:
+            if not mine or registry.is_living(one.name):
+                # Somebody else starts it, or it is ending: soon it can be used, or started.
+                time.sleep(STEP)
+            else:
+                start(registry, one, persistent=False)
+
+
+def start(registry: Registry, one: Wanted, *, persistent: bool) -> int:
+    """Starts the module's process and returns its number once it is registered.
+
+    A race for the name that is lost is no error here for a module that is shared: the winner is used.
+    """
+    import subprocess
+
+    message = {"spec": one.spec.to_json(), "runtime": registry.path, "persistent": persistent}
+    process = subprocess.Popen(
+        # -P: what lies in the current directory (a json.py, say) must not stand in for the library's.
+        [sys.executable, "-P", "-m", "modnet.host", one.name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=_with_our_path(environment.for_module(environment.original(), registry.path)),
+        start_new_session=True,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        with process.stdin as pipe:
+            pipe.write(json.dumps(message).encode())
+    except BrokenPipeError:
+        pass
+    with process.stdout as pipe:
+        # The answer is one line; what comes before it is the interpreter's, which could not start.
+        heard = pipe.readlines()
+    try:
+        answer = json.loads(heard[-1])
+    except (IndexError, ValueError):
+        last = heard[-1].decode(errors="replace").strip() if heard else "it said nothing"
+        raise PeerError(f"the process of module {one.name!r} did not start: {last}") from None
+    if "ready" in answer:
+        return int(answer["ready"])
+    process.wait()
+    if answer.get("errno") == errno.EEXIST and not persistent:
+        return 0
+    kinds: dict[int, type[ModnetError]] = {2: UsageError, 3: PeerError}
+    raise kinds.get(answer.get("status"), SystemRefused)(answer["error"])
+
+
+def _with_our_path(given: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """The host must find the same package: a clone's is in no place where the interpreter looks by itself."""
+    ours = Path(__file__).parent.parent
+    if ours.name in ("site-packages", "dist-packages"):
+        return given
+    path = [part for part in given.get(b"PYTHONPATH", b"").split(b":") if part and part != bytes(ours)]
+    return given | {b"PYTHONPATH": b":".join([*path, bytes(ours)])}
+
+
+class _StartLock:
+    """Held by who starts a module of that name; not waited for, since whoever has it will soon be done.
+
+    An open-file-description lock on one byte of the registry's lock file: no file of its own that could stay behind,
+    gone with its holder, and no relation to the `flock` that registering takes.
+    """
+
+    F_OFD_SETLK = 37
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self._path = Path(registry.path, "modules", ".lock")
+        self._name = name
+        self._fd = -1
+
+    def __enter__(self) -> bool:
+        import fcntl
+        import struct
+        import zlib
+
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            self._fd = os.open(self._path, flags, 0o600)
+            # Two names with one checksum only wait for one another. Byte 0 on is the holder's number.
+            byte = 4096 + zlib.crc32(self._name.encode())
+            lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
+            fcntl.fcntl(self._fd, self.F_OFD_SETLK, lock)
+        except BlockingIOError:
+            return False
+        except PermissionError as error:
+            if self._fd >= 0:
+                return False
+            raise SystemRefused(f"cannot write {self._path}: {error.strerror}") from None
+        except OSError as error:
+            raise SystemRefused(f"cannot lock {self._path}: {error.strerror}") from None
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+
+
+def become(registry: Registry, wanted: Sequence[Wanted], command: Command, *, fail_closed: bool) -> None:
+    """Writes the record of this process and becomes the command. Returns by raising only."""
+    given = environment.original()
+    base, shown = environment.make_room()
+    me = os.getpid()
+    with told():
+        record = _native.create_record(
+            registry.path, me, [one.name for one in wanted], fail_closed, base, shown
+        )
+    try:
+        env = environment.for_command(given, registry.path, record, sanitised=command.sanitised)
+        environment.restore_signals()
+        os.execve(command.path, command.argv, env)
+    except OSError as error:
+        _native.remove_record(registry.path, me)
+        shown_name = os.fsdecode(command.argv[0])
+        kind = NotFound if error.errno == errno.ENOENT else NotRunnable
+        raise kind(f"{shown_name}: {error.strerror}") from None
+    except ModnetError:
+        _native.remove_record(registry.path, me)
+        raise
