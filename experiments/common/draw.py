@@ -5,6 +5,7 @@ Rule: a PNG goes to the experiment's `out/` folder, which git ignores. It must n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,13 @@ class Bar:
     paper: tuple[float, float] | None = None
 
 
-def grouped(axes: Any, bars: list[Bar], title: str) -> None:
-    """Draws one panel: groups side by side, a colour for each series, the paper's range in black."""
+def grouped(axes: Any, bars: list[Bar], title: str, colours: Sequence[str]) -> None:
+    """Draws one panel: groups side by side, a colour for each series by its place, the paper's range in black."""
     groups = list(dict.fromkeys(bar.group for bar in bars))
     series = list(dict.fromkeys(bar.series for bar in bars))
-    width = 0.85 / max(1, len(series))
-    colours = pyplot.get_cmap("tab10")
+    # A lone series is not drawn as one broad wall.
+    width = 0.85 / max(4, len(series))
+    palette = pyplot.get_cmap("tab10")
     labelled: set[str] = set()
     for bar in bars:
         number = series.index(bar.series)
@@ -44,7 +46,7 @@ def grouped(axes: Any, bars: list[Bar], title: str) -> None:
             x,
             bar.median,
             width * 0.9,
-            color=colours(number),
+            color=palette(colours.index(bar.series) % palette.N),
             yerr=spread,
             ecolor="grey",
             capsize=2,

@@ -71,7 +71,12 @@ def png(report: Report) -> Path:
             shown.setdefault("chains of forwarders, unshaped", []).append(bar)
     figure, axes = draw.panels(max(1, len(shown)))
     for panel, (title, bars) in zip(axes, shown.items(), strict=False):
-        draw.grouped(panel, bars, title)
+        known = (
+            plan.VARIANTS
+            if all(bar.series in plan.VARIANTS for bar in bars)
+            else [bar.series for bar in bars]
+        )
+        draw.grouped(panel, bars, title, known)
         panel.set_ylabel("throughput of native")
     figure.suptitle("Figure 3: what delegation costs nginx (medians of per-round ratios, quartiles)")
     return draw.save(figure, _OUT)
