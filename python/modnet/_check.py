@@ -51,7 +51,14 @@ def check_module(cls: type[Any], where: str, reserved: frozenset[str] = frozense
     if inspect.isabstract(cls):
         missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
         raise UsageError(f"{where} is abstract: define {missing}, or name a class that does")
-    for hook in cls.hooks():
+    if not _accepts(_bound(cls, "__init__"), 1):
+        raise UsageError(f"{where}: __init__ must take the settings: write 'def __init__(self, settings)'")
+    for moment in ("start", "stop"):
+        if inspect.iscoroutinefunction(getattr(cls, moment)):
+            raise UsageError(
+                f"{where}: {moment} must be a plain function, not 'async def': nothing awaits it"
+            )
+    for hook in sorted(cls.hooks()):
         _check_hook(cls, hook, where)
     _check_spelling(cls, where)
     _check_on_error(cls.on_error, where)
@@ -94,11 +101,10 @@ def _check_spelling(cls: type[Module], where: str) -> None:
     for name in dir(cls):
         if name.startswith("_") or hasattr(Module, name) or not callable(getattr(cls, name)):
             continue
-        called = _bound(cls, name)
         meant = _meant(name)
-        if called is None or meant is None or meant in cls.hooks() or isinstance(called, type):
+        if meant is None or meant in cls.hooks() or isinstance(getattr(cls, name), type):
             continue
-        if _accepts(called, HOOKS[meant]):
+        if _accepts(_bound(cls, name), HOOKS[meant]):
             raise UsageError(
                 f"{where}: {name} is no hook; did you mean {meant!r}? (begin its name with '_' if it is a "
                 "method of your own)"
@@ -120,7 +126,9 @@ def _bound(cls: type[Module], name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
-def _accepts(called: Callable[..., Any], arguments: int) -> bool:
+def _accepts(called: Callable[..., Any] | None, arguments: int) -> bool:
+    if called is None:
+        return False
     try:
         inspect.signature(called).bind(*range(arguments))
     except TypeError:

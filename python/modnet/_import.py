@@ -18,7 +18,7 @@ from types import ModuleType
 
 from modnet.errors import SystemRefused, UsageError
 
-__all__ = ["digest_of", "import_file", "import_name"]
+__all__ = ["digest_of", "import_file", "import_name", "told"]
 
 
 def import_file(path: Path) -> ModuleType:
@@ -49,7 +49,7 @@ def import_file(path: Path) -> ModuleType:
         raise
     except BaseException as error:  # also SystemExit: the file is somebody's script
         del sys.modules[name]
-        raise UsageError(_told(error, str(path))) from error
+        raise UsageError(told(error, str(path))) from error
     return module
 
 
@@ -66,9 +66,9 @@ def import_name(name: str, directory: Path) -> ModuleType:
                 f"no Python module {error.name!r}, neither installed nor in {directory}: install it beside "
                 "modnet, or give its file as path/to/file.py:Class"
             ) from None
-        raise UsageError(_told(error, name)) from error
+        raise UsageError(told(error, name)) from error
     except BaseException as error:
-        raise UsageError(_told(error, name)) from error
+        raise UsageError(told(error, name)) from error
 
 
 def digest_of(module: ModuleType) -> tuple[str, str]:
@@ -92,7 +92,8 @@ def _look_in(directory: Path) -> None:
         sys.path.append(str(directory))
 
 
-def _told(error: BaseException, where: str) -> str:
+def told(error: BaseException, where: str) -> str:
+    """What somebody's code has raised, with file and line; `where` is its file, or how the user calls it."""
     if isinstance(error, SyntaxError):
         return f"{error.filename or where}:{error.lineno or 1}: {type(error).__name__}: {error.msg}"
     frames = traceback.extract_tb(error.__traceback__)

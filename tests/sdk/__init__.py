@@ -1,0 +1,3 @@
+"""The Python SDK, without sockets or processes: settings, loading, hooks' rules, built-in modules,
+examples.
+"""
