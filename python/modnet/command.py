@@ -7,8 +7,8 @@
 | set-uid, set-gid, file capabilities | the dynamic linker ignores LD_PRELOAD in them |
 | 32-bit, another libc | the shim is 64-bit and needs glibc |
 
-Rules: reads headers only; follows `#!` lines as the kernel does. A file that it does not understand is left to
-exec to refuse. Must not: run anything.
+Rules: reads headers only; follows `#!` lines as the kernel does. A file that it does not understand is left
+to exec to refuse. Must not: run anything.
 """
 
 from __future__ import annotations
@@ -91,11 +91,11 @@ def _look_up(word: bytes, path: bytes) -> bytes:
     if b"/" in word:
         candidates = [word]
     else:
-        candidates = [os.path.join(part or b".", word) for part in path.split(b":")]
+        candidates = [(part or b".") + b"/" + word for part in path.split(b":")]
     refused: str | None = None
     for candidate in candidates:
         try:
-            mode = os.stat(candidate).st_mode
+            mode = Path(os.fsdecode(candidate)).stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
         except OSError as error:
@@ -115,7 +115,7 @@ def _look_up(word: bytes, path: bytes) -> bytes:
 
 def _head(path: bytes, shown: str) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with Path(os.fsdecode(path)).open("rb") as file:
             mode = os.fstat(file.fileno())
             _check_privilege(path, mode, shown)
             return file.read(4096)
@@ -138,8 +138,8 @@ def _check_privilege(path: bytes, found: os.stat_result, shown: str) -> None:
         capable = False
     if raises or capable:
         raise NotRunnable(
-            f"{shown} is set-uid or has capabilities, and the dynamic linker preloads nothing into such programs; "
-            "run modnet as the user that it becomes"
+            f"{shown} is set-uid or has capabilities, and the dynamic linker preloads nothing into such "
+            "programs; run modnet as the user that it becomes"
         )
 
 
@@ -150,7 +150,7 @@ def _check_elf(path: bytes, head: bytes) -> bool:
         raise NotRunnable(f"{shown} is a 32-bit program; the shim is 64-bit: run a 64-bit build of it")
     try:
         offset, size, count = struct.unpack_from("<Q14xHH", head, 32)
-        with open(path, "rb") as file:
+        with Path(os.fsdecode(path)).open("rb") as file:
             file.seek(offset)
             table = file.read(size * count)
             entries = [struct.unpack_from("<IIQQQQQQ", table, at * size) for at in range(count)]
@@ -159,8 +159,8 @@ def _check_elf(path: bytes, head: bytes) -> bool:
                 if Path(shown).name.startswith(("ld-linux", "ld.so")):
                     return False
                 raise NotRunnable(
-                    f"{shown} is a static program, into which nothing can be preloaded; run a dynamically linked "
-                    "build of it (static programs are supported in a later version)"
+                    f"{shown} is a static program, into which nothing can be preloaded; run a dynamically "
+                    "linked build of it (static programs are supported in a later version)"
                 )
             file.seek(interpreters[0][2])
             interpreter = file.read(interpreters[0][5]).rstrip(b"\0")

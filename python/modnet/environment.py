@@ -50,8 +50,9 @@ def for_command(
 ) -> dict[bytes, bytes]:
     """What the command gets: ours beside what was given.
 
-    The user's own preloaded libraries stay first: they see the program's calls as they would without us, and an
-    AddressSanitizer among them insists on it. Where the program itself is linked with that, it is told not to insist.
+    The user's own preloaded libraries stay first: they see the program's calls as they would without us, and
+    an AddressSanitizer among them insists on it. Where the program itself is linked with that, it is told
+    not to insist.
     """
     ours = shim()
     already = [part for part in given.get(b"LD_PRELOAD", b"").replace(b" ", b":").split(b":") if part]

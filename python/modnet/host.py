@@ -3,11 +3,11 @@
     stdin   one JSON object: {"spec", "runtime", "persistent"}
     stdout  one JSON object: {"ready": pid} or {"error", "errno", "status"}; then it is closed
 
-Afterwards input is /dev/null and output goes to the module's log. It ends on SIGTERM or SIGINT, on `modnet module
-stop`, or with its last user; flows get `drain` seconds.
+Afterwards input is /dev/null and output goes to the module's log. It ends on SIGTERM or SIGINT, on `modnet
+module stop`, or with its last user; flows get `drain` seconds.
 
-Rules: everything that can be wrong is told through stdout before it is closed, in one line; from then on in the log.
-Must not: write to the terminal of whoever started it, nor keep any of its descriptors.
+Rules: everything that can be wrong is told through stdout before it is closed, in one line; from then on in
+the log. Must not: write to the terminal of whoever started it, nor keep any of its descriptors.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def _started(module: Any) -> None:
 def _stop_on_signals(engine: Any, drain: float) -> None:
     """SIGTERM and SIGINT drain; a second one ends at once.
 
-    The main thread is in `wait`, outside Python, where no handler runs: the interpreter writes each signal's number
-    into a pipe, and a thread reads it. (Blocking the signals instead would be inherited by what a module starts.)
+    The main thread is in `wait`, outside Python, where no handler runs: the interpreter writes each signal's
+    number into a pipe, and a thread reads it. (Blocking the signals instead would be inherited by what a
+    module starts.)
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

@@ -4,11 +4,12 @@
     ensure(registry, wanted)        every one of them lives and knows us as its user
     become(...)                     the record is written, and this process is the command
 
-Rules: everything that can be checked is checked before anything is started. After an error nothing of ours stays:
-modules end when they notice that their user, this process, has gone. Must not: write to the command's output.
+Rules: everything that can be checked is checked before anything is started. After an error nothing of ours
+stays: modules end when they notice that their user, this process, has gone. Must not: write to the command's
+output.
 
-Twenty may start at once: a lock per name lets one of them start the process, the others wait and use it. A module
-that is ending refuses to be used (ESHUTDOWN) and is started anew once its name is free.
+Twenty may start at once: a lock per name lets one of them start the process, the others wait and use it. A
+module that is ending refuses to be used (ESHUTDOWN) and is started anew once its name is free.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ from modnet.registry import Registry, told
 __all__ = ["Wanted", "become", "ensure", "request", "start"]
 
 START_PATIENCE = 30.0
-"""Seconds that a module may take to start (imports of large libraries) or to end before it is started anew."""
+"""Seconds that a module may take to start (imports of large libraries) or to end before it is started
+anew.
+"""
 STEP = 0.01
 """Seconds between two looks at a name that is coming or going."""
 
@@ -52,8 +55,8 @@ class Wanted:
 def request(texts: Sequence[str], registry: Registry | None = None) -> list[Wanted]:
     """Parses, loads and checks every `-m`; the first mistake is raised.
 
-    A bare NAME that lives in `registry` already, started by `modnet module start` or a program in C, is taken as it
-    is: whoever started it has said with which settings.
+    A bare NAME that lives in `registry` already, started by `modnet module start` or a program in C, is
+    taken as it is: whoever started it has said with which settings.
     """
     wanted = []
     for text in texts:
@@ -84,7 +87,9 @@ def _is_standing(registry: Registry, spec: Spec) -> bool:
 
 
 def ensure(registry: Registry, wanted: Sequence[Wanted]) -> None:
-    """Every module lives and counts this process as its user; those that are missing are started, all at once."""
+    """Every module lives and counts this process as its user; those that are missing are started, all at
+    once.
+    """
     missing = [one for one in wanted if not _use(registry, one)]
     if len(missing) == 1:
         _start_and_use(registry, missing[0])
@@ -207,8 +212,8 @@ def _with_our_path(given: dict[bytes, bytes]) -> dict[bytes, bytes]:
 class _StartLock:
     """Held by who starts a module of that name; not waited for, since whoever has it will soon be done.
 
-    An open-file-description lock on one byte of the registry's lock file: no file of its own that could stay behind,
-    gone with its holder, and no relation to the `flock` that registering takes.
+    An open-file-description lock on one byte of the registry's lock file: no file of its own that could stay
+    behind, gone with its holder, and no relation to the `flock` that registering takes.
     """
 
     F_OFD_SETLK = 37

@@ -1,7 +1,8 @@
-"""The log of a module's process: what its code prints, and tracebacks of its hooks, in a file of bounded size.
+"""The log of a module's process: what its code prints, and tracebacks of its hooks, in a file of bounded
+size.
 
-`$runtime/log/<name>.log`, and `<name>.log.1` with what came before. Nothing is written by ModNet itself unless
-something is wrong, and a log in which nothing stands goes with its module.
+`$runtime/log/<name>.log`, and `<name>.log.1` with what came before. Nothing is written by ModNet itself
+unless something is wrong, and a log in which nothing stands goes with its module.
 Rules: never more than twice `MOST`. Must not: raise into code that prints; a full disk is no module's fault.
 """
 
@@ -17,7 +18,9 @@ from pathlib import Path
 __all__ = ["MOST", "Log", "path_of"]
 
 MOST = 1 << 20
-"""Bytes of one file; what journald keeps of a service by default is more, what one reads in a pager is less."""
+"""Bytes of one file; what journald keeps of a service by default is more, what one reads in a pager is
+less.
+"""
 
 
 def path_of(runtime: str, name: str) -> Path:
@@ -36,7 +39,9 @@ class Log(io.TextIOBase):
         self._line_begun = False
 
     def open(self) -> None:
-        """Opens the file, and sends descriptors 1 and 2 there: what native code writes when it dies counts too."""
+        """Opens the file, and sends descriptors 1 and 2 there: what native code writes when it dies counts
+        too.
+        """
         with self._lock:
             if self._file is not None:
                 return
@@ -81,7 +86,7 @@ class Log(io.TextIOBase):
             self.path.parent.rmdir()
 
     def _turn(self) -> None:
-        os.replace(self.path, self.path.with_name(self.path.name + ".1"))
+        self.path.replace(self.path.with_name(self.path.name + ".1"))
         old, self._file = self._file, None
         self._size = 0
         if old is not None:

@@ -1,7 +1,8 @@
 """Names, records and control sockets, as the CLI and the launcher use them.
 
 Its job is to give the extension's functions types and words: what is written in Rust answers tuples and JSON.
-Rules: what the system or a module refuses comes as one of `modnet.errors`, in one line. Must not: start anything.
+Rules: what the system or a module refuses comes as one of `modnet.errors`, in one line. Must not: start
+anything.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Registry:
             return _native.is_living(self.path, name)
 
     def ask(self, name: str, op: str, seconds: float = PATIENCE, **more: Any) -> list[dict[str, Any]]:
-        """The objects that a module answers, without the `done` of the last one; an empty last one is left out.
+        """The objects that a module answers, without the `done` of the last one; an empty last one is left
+        out.
 
         The `OSError` is left as it is: callers decide by its errno.
         """

@@ -43,7 +43,10 @@ pub fn find(pid: u32) -> Result<(Runtime, u32)> {
     }
     match procs::records_of(pid) {
         Seen::Gone => Err(Error::no_process(pid)),
-        Seen::Closed => Err(stranger()),
+        Seen::Closed => Err(Error::new(
+            libc::EPERM,
+            format!("process {pid} may not be looked into; act as its owner, or as root with CAP_SYS_PTRACE"),
+        )),
         Seen::Records(paths) => {
             let none = || {
                 Error::new(

@@ -10,14 +10,15 @@
 | `tap show` | `tap.py` |
 | `completion` | `completion.py` |
 
-Rules: an error is one line on standard error that says what to do, and an exit status that is not 0 (`modnet.errors`;
-127 and 126 as a shell where the command is not found or cannot be run). `modnet run` starts in front of every
-command, so nothing is imported that it does not need.
+Rules: an error is one line on standard error that says what to do, and an exit status that is not 0
+(`modnet.errors`; 127 and 126 as a shell where the command is not found or cannot be run). `modnet run`
+starts in front of every command, so nothing is imported that it does not need.
 Must not: hold anything that the package's functions should do.
 """
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -25,7 +26,7 @@ from typing import Any
 
 import click
 
-from modnet.errors import ModnetError, one_line, suggestion
+from modnet.errors import ModnetError, UsageError, one_line
 
 __all__ = ["main"]
 
@@ -57,8 +58,10 @@ class _Commands(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            hint = suggestion(args[0], _COMMANDS) or f" (there are: {', '.join(_COMMANDS)})"
-            ctx.fail(f"no subcommand {args[0]!r}{hint}")
+            # Words as short as these are near to one another sooner than modules' names are.
+            close = difflib.get_close_matches(args[0], _COMMANDS, n=1, cutoff=0.6)
+            hint = f"; did you mean {close[0]!r}?" if close else f": there are {', '.join(_COMMANDS)}"
+            raise UsageError(f"no subcommand {args[0]!r}{hint}")
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

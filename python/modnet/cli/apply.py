@@ -22,9 +22,11 @@ __all__ = ["command"]
 @click.option("--none", "nothing", is_flag=True, help="Apply no module: new connections pass untouched.")
 @click.option("--fail", type=click.Choice(["open", "closed"]), help="Change what modnet run --fail said.")
 def command(words: tuple[str, ...], match: str | None, nothing: bool, fail: str | None) -> None:
-    """Apply MODULEs, the first nearest to the application, to a process started by modnet run and its children.
+    """Apply MODULEs, the first nearest to the application, to a process started by modnet run and its
+    children.
 
-    Connections that were accepted before keep the modules they have. Modules that are not running yet are started.
+    Connections that were accepted before keep the modules they have. Modules that are not running yet are
+    started.
     """
     from modnet import _native, launch
     from modnet.errors import UsageError

@@ -1,4 +1,6 @@
-"""Completion of modules' and processes' names. Rule: never an error on somebody's command line; nothing is suggested instead."""
+"""Completion of modules' and processes' names. Rule: never an error on somebody's command line; nothing is
+suggested instead.
+"""
 
 from __future__ import annotations
 

@@ -22,5 +22,6 @@ def command(shell: str) -> None:
     root = click.get_current_context().find_root().command
     assert kind is not None
     script = kind(root, {}, "modnet", "_MODNET_COMPLETE")
-    # bash's class asks the installed bash for its version, and complains where there is none; the script is the same.
+    # bash's class asks the installed bash for its version, and complains where there is none; the script is
+    # the same.
     click.echo(script.source_template % script.source_vars())

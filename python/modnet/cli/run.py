@@ -17,30 +17,34 @@ __all__ = ["command"]
     multiple=True,
     metavar="MODULE[,key=value…]",
     shell_complete=module_specs,
-    help="A module of the chain, the first nearest to the command: a name, file.py:Class or package.module:Class. "
-    "as=NAME registers it under another name.",
+    help="A module of the chain, the first nearest to the command: a name, file.py:Class or "
+    "package.module:Class. as=NAME registers it under another name.",
 )
 @click.option(
     "--fail",
     type=click.Choice(["open", "closed"]),
     default="open",
     show_default=True,
-    help="What becomes of a connection whose modules cannot be reached: it passes without them, or is refused.",
+    help="What becomes of a connection whose modules cannot be reached: it passes without them, or is "
+    "refused.",
 )
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD [ARG…]")
 def command(modules: tuple[str, ...], fail: str, argv: tuple[str, ...]) -> None:
     """Run CMD with modules on its TCP connections.
 
-    modnet becomes the command: same process, exit status, signals and terminal. Modules that are not running yet are
-    started beside it, shared with other commands that ask for the same, and end with the last of them.
+    modnet becomes the command: same process, exit status, signals and terminal. Modules that are not running
+    yet are started beside it, shared with other commands that ask for the same, and end with the last of
+    them.
     """
     from modnet import environment, launch
     from modnet.command import find
+    from modnet.errors import UsageError, suggestion
     from modnet.registry import Registry
 
     # Everything that can be wrong is found before anything is started.
     if argv[0].startswith("-"):
-        raise click.UsageError(f"no such option: {argv[0]}", click.get_current_context())
+        hint = suggestion(argv[0], ["--module", "--fail", "--help"]) or "; write -- before the command"
+        raise UsageError(f"modnet run has no option {argv[0]}{hint}")
     registry = Registry()
     wanted = launch.request(modules, registry)
     found = find(argv, environment.original())

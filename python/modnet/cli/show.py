@@ -1,4 +1,6 @@
-"""Output: tables that are pretty on a terminal and plain in a pipe, and JSON. The only file that knows rich."""
+"""Output: tables that are pretty on a terminal and plain in a pipe, and JSON. The only file that knows
+rich.
+"""
 
 from __future__ import annotations
 

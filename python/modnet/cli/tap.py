@@ -1,4 +1,7 @@
-"""`modnet tap show`: prints what the module `tap` has recorded."""
+"""`modnet tap show FILE`: prints what the module `tap` has recorded.
+
+The printing itself is `modnet.modules.tap.show`. Must not: need a running module.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,18 @@ __all__ = ["command"]
 
 @click.group("tap")
 def command() -> None:
-    """Look at what the module tap has recorded."""
+    """Look at recordings of the module tap."""
 
 
-@command.command("show")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--flow", type=int, metavar="NUMBER", help="Only this flow.")
-@click.option("--json", "in_json", is_flag=True, help="One JSON object a line.")
-def show(file: Path, flow: int | None, in_json: bool) -> None:
-    """Print FILE: what passed, in which direction, when."""
-    from modnet.modules import tap
+@command.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--flow", type=click.IntRange(min=1), help="Only the flow with this number.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line, bytes in base64.")
+def show(file: Path, flow: int | None, as_json: bool) -> None:
+    """Print a recording: who spoke to whom, and what passed when (times are UTC)."""
+    from modnet.modules.tap import show as show_recording
 
-    tap.show(file, sys.stdout, flow=flow, as_json=in_json)
+    # What was recorded may hold any character, the terminal's encoding may not.
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    show_recording(file, sys.stdout, flow=flow, as_json=as_json)
