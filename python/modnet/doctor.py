@@ -66,9 +66,7 @@ def _kernel() -> Check:
 
 def _user() -> Check:
     if os.geteuid() == 0:
-        return Check(
-            "user", True, "root: servers that drop privileges can be run, their workers are stolen from too"
-        )
+        return Check("user", True, "root: servers may drop privileges, their workers are stolen from too")
     return Check("user", True, f"user {os.geteuid()}: your own programs and modules; root is not needed")
 
 
@@ -134,14 +132,15 @@ def _sockets() -> Check:
     from modnet.registry import Registry
 
     path = Registry(prepare=True).path
-    with tempfile.TemporaryDirectory(prefix=".doctor", dir=path) as directory:
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server,
-            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client,
-        ):
-            server.bind(f"{directory}/s")
-            server.listen()
-            client.connect(f"{directory}/s")
+    kind = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with (
+        tempfile.TemporaryDirectory(prefix=".doctor", dir=path) as directory,
+        socket.socket(*kind) as server,
+        socket.socket(*kind) as client,
+    ):
+        server.bind(f"{directory}/s")
+        server.listen()
+        client.connect(f"{directory}/s")
     return Check("sockets", True, "modules can be registered there and reached")
 
 
@@ -180,7 +179,7 @@ def _processes() -> Check:
     return Check(
         "processes",
         False,
-        "root without CAP_SYS_PTRACE: workers that changed their user are known by their parent, group and session only",
+        "root without CAP_SYS_PTRACE: workers that changed user are known by parent, group and session",
         "give the container CAP_SYS_PTRACE, if workers outlive all of these",
         needed=False,
     )
@@ -217,7 +216,7 @@ def _programs_of_32_bit() -> Check:
     return Check(
         name,
         False,
-        "not stolen from; where a command starts one, ld.so prints one line (wrong ELF class: ignored) and goes on",
+        "not stolen from; where a command starts one, ld.so prints a line (wrong ELF class)",
         needed=False,
     )
 
@@ -226,7 +225,7 @@ def _static_programs() -> Check:
     return Check(
         "static programs",
         False,
-        "not yet: nothing can be preloaded into them; modnet run refuses them",
+        "not yet: nothing can be preloaded into them",
         needed=False,
     )
 

@@ -34,5 +34,5 @@ def stop_all(registry: Registry, names: Sequence[str], drain: float | None) -> N
         os.close(pidfd)
         if not gone:
             raise PeerError(
-                f"module {name!r} was told to stop and still runs; its log may say why (modnet module show {name})"
+                f"module {name!r} was told to stop and still runs; see its log (modnet module show {name})"
             )
