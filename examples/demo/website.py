@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 CONFIG = """\
@@ -44,6 +45,14 @@ START_SECONDS = 15.0
 STOP_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class Site:
+    """An nginx that answers: its port, and its master's process id."""
+
+    port: int
+    pid: int
+
+
 class SiteError(Exception):
     """nginx did not come up; the message holds what it said."""
 
@@ -61,8 +70,8 @@ def make(place: Path, files: dict[str, bytes]) -> None:
 
 
 @contextmanager
-def serving(place: Path, before: Sequence[str], core: int | None) -> Iterator[int]:
-    """Runs nginx, with the words `before` in front of its command (`modnet run … --`), and gives its port.
+def serving(place: Path, before: Sequence[str], core: int | None) -> Iterator[Site]:
+    """Runs nginx, with the words `before` in front of its command (`modnet run … --`).
 
     `core` is the one that server and modules run on, or None for any.
     """
@@ -80,7 +89,8 @@ def serving(place: Path, before: Sequence[str], core: int | None) -> Iterator[in
         process = subprocess.Popen(command, stdout=output, stderr=output, stdin=subprocess.DEVNULL)
         try:
             _wait_until_up(process, command, port, place)
-            yield port
+            # `modnet run` becomes the command, so that this is nginx in any case.
+            yield Site(port, process.pid)
         finally:
             process.terminate()
             try:
