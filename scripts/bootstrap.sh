@@ -21,6 +21,9 @@ has() { command -v "$1"; }
 has_file() { [ -e "$1" ]; }
 compiles() { echo '#include <errno.h>' | cc -E -; }
 python_works() { "$(dirname "$0")/python.sh"; }
+has_cpython_tests() {
+    "$("$(dirname "$0")/python.sh")" -c 'import test.test_socket' || /usr/bin/python3 -c 'import test.test_socket'
+}
 
 build() {
     need gcc has cc
@@ -51,6 +54,7 @@ test_() {
     need valgrind has valgrind
     need iproute2 has ip
     need procps has ps
+    need libpython3-testsuite has_cpython_tests
 }
 
 case ${1:-} in
