@@ -54,7 +54,9 @@ test_() {
     need valgrind has valgrind
     need iproute2 has ip
     need procps has ps
-    need libpython3-testsuite has_cpython_tests
+    # Debian names it after the version of its own Python.
+    need "libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' || echo 3)-testsuite" \
+        has_cpython_tests
 }
 
 case ${1:-} in
