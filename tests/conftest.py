@@ -1,7 +1,7 @@
 """Fixtures and rules that all tests share.
 
-A test that needs root and does not have it is not run, and the summary says so in a section of its own: a privilege
-that is missing is never silent. Missing packages fail.
+A test that needs root and does not have it is not run, and the summary says so in a section of its own: a
+privilege that is missing is never silent. Missing packages fail.
 """
 
 import os

@@ -1,10 +1,10 @@
 """Many connections at once from one process of its own, which has the descriptors for them.
 
-Usage: crowd.py idle|slow|active PORT COUNT PATH ROUNDS. Prints one JSON line when the crowd stands (and, for `active`,
-another when its rounds are over); holds until its standard input ends.
+Usage: crowd.py idle|slow|active PORT COUNT PATH ROUNDS. Prints one JSON line when the crowd stands (and, for
+`active`, another when its rounds are over); holds until its standard input ends.
 
-Rules: a wrong byte or an unexpected end is an error and a non-zero exit. `slow` reads 1 KB a second per connection.
-The body at PATH is all zeros.
+Rules: a wrong byte or an unexpected end is an error and a non-zero exit. `slow` reads 1 KB a second per
+connection. The body at PATH is all zeros.
 """
 
 import json
@@ -85,7 +85,13 @@ def more(sock: socket.socket) -> bytes:
 
 
 def main() -> None:
-    kind, port, count, path, rounds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])
+    kind, port, count, path, rounds = (
+        sys.argv[1],
+        int(sys.argv[2]),
+        int(sys.argv[3]),
+        sys.argv[4],
+        int(sys.argv[5]),
+    )
     hard = max(count + 100, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     resource.setrlimit(resource.RLIMIT_NOFILE, (count + 100, hard))
     crowd = [connect(port, 4096 if kind == "slow" else 0) for _ in range(count)]

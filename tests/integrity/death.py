@@ -1,7 +1,7 @@
 """kill -9 of everything that takes part, under traffic: each function is one round on servers that are up.
 
-Rules: a process counts as dead when the kernel says so (pidfd), not when the signal was sent; only connections opened
-before that may fail. Nothing may hang, ever.
+Rules: a process counts as dead when the kernel says so (pidfd), not when the signal was sent; only
+connections opened before that may fail. Nothing may hang, ever.
 """
 
 import asyncio
@@ -34,8 +34,15 @@ def modnet(up: Running, *arguments: str) -> str:
     user = up.place.user
     other = {} if user.is_self else {"user": user.uid, "group": user.gid, "extra_groups": [user.gid]}
     done = subprocess.run(
-        up.place.modnet(*arguments), env=up.place.environment(), cwd=up.place.directory, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=60, **other)
+        up.place.modnet(*arguments),
+        env=up.place.environment(),
+        cwd=up.place.directory,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **other,
+    )
     if done.returncode:
         raise Broken(f"modnet {' '.join(arguments)} ended with {done.returncode}: {done.stdout}{done.stderr}")
     return done.stdout
@@ -47,7 +54,7 @@ def steals_again(up: Running, before: int) -> None:
 
 async def module(ups: list[Running], tree) -> None:
     """The module that all `ups` share dies; connections pass; started again, it gets them again."""
-    (name, pid), = ups[0].modules().items()
+    ((name, pid),) = ups[0].modules().items()
     assert all(up.modules() == {name: pid} for up in ups), "the servers share one module"
     flows: list[Traffic] = []
 

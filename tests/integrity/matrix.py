@@ -1,7 +1,7 @@
 """The matrix of servers, variants and users, as pytest parameters.
 
-Rules: natively each server is run once, which shows that the test holds without us; Apache's event MPM, an extra, goes
-through the forwarder only.
+Rules: natively each server is run once, which shows that the test holds without us; Apache's event MPM, an
+extra, goes through the forwarder only.
 """
 
 import os
@@ -26,5 +26,7 @@ def pairs(servers: Iterable[str], users: Iterable[str] = tuple(USERS)) -> list:
                 if variant == NATIVE and len(list(users)) > 1 and (user == "root") != (os.geteuid() == 0):
                     continue
                 marks = [pytest.mark.root] if user == "root" else []
-                cells.append(pytest.param(server, variant, user, marks=marks, id=f"{server}-{variant}-{user}"))
+                cells.append(
+                    pytest.param(server, variant, user, marks=marks, id=f"{server}-{variant}-{user}")
+                )
     return cells

@@ -1,7 +1,7 @@
 """A redis client that writes, reads back and compares values of 0 B to 8 MB over many connections.
 
-Rules: keys belong to one connection, so that an answer meant for another shows. Written on sockets, with no client
-library, to choose how a connection ends.
+Rules: keys belong to one connection, so that an answer meant for another shows. Written on sockets, with no
+client library, to choose how a connection ends.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""CPython's own tests of servers: those that pass natively pass under a module. The long list is in tests/soak."""
+"""CPython's own tests of servers: those that pass natively pass under a module. The long list is in
+tests/soak."""
 
 import pytest
 
@@ -6,6 +7,6 @@ from tests.integrity.cpython import SHORT, unexplained
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_cpythons_own_tests_notice_nothing() -> None:
-    assert unexplained("forwarder", SHORT) == {}
+@pytest.mark.parametrize("suite", SHORT)
+def test_cpythons_own_tests_notice_nothing(suite: str) -> None:
+    assert unexplained("forwarder", suite) == {}

@@ -1,8 +1,9 @@
-"""Many flows and slow ones: a module's memory stays under its bound, and an idle flow costs it less than 2 KB.
+"""Many flows and slow ones: a module's memory stays under its bound, and an idle flow costs it less than 2
+KB.
 
-Rules: memory is the module's resident size as /proc gives it, compared with what it was before the crowd came. The
-crowd is a process of its own. A module needs two descriptors a flow; where the hard limit allows fewer flows than
-asked for and may not be raised, as many as it allows are made, and a warning says so.
+Rules: memory is the module's resident size as /proc gives it, compared with what it was before the crowd
+came. The crowd is a process of its own. A module needs two descriptors a flow; where the hard limit allows
+fewer flows than asked for and may not be raised, as many as it allows are made, and a warning says so.
 """
 
 import contextlib
@@ -36,9 +37,11 @@ OTHERS = 1000
 
 
 def descriptors_to_be_had(wanted: int) -> int:
-    """The hard limit of descriptors that a child can be given: `wanted`, or less where it may not be raised."""
+    """The hard limit of descriptors that a child can be given: `wanted`, or less where it may not be
+    raised."""
     probe = subprocess.run(
-        ["prlimit", f"--nofile={wanted}:{wanted}", "true"], capture_output=True, timeout=10)
+        ["prlimit", f"--nofile={wanted}:{wanted}", "true"], capture_output=True, timeout=10
+    )
     return wanted if probe.returncode == 0 else min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
@@ -46,14 +49,18 @@ def flows_to_be_had(wanted: int) -> int:
     """As many flows as one module process can hold here."""
     possible = (descriptors_to_be_had(2 * wanted + OTHERS) - OTHERS) // 2
     if possible < wanted:
-        warnings.warn(f"{possible} flows instead of {wanted}: the hard limit of descriptors is too low", stacklevel=2)
+        warnings.warn(
+            f"{possible} flows instead of {wanted}: the hard limit of descriptors is too low", stacklevel=2
+        )
     return min(wanted, possible)
 
 
 def crowded(flows: int) -> Server:
     return replace(
-        NGINX_SERVER, command=lambda place, www: nginx_command(place, www, flows + OTHERS),
-        descriptors=descriptors_to_be_had(2 * flows + OTHERS))
+        NGINX_SERVER,
+        command=lambda place, www: nginx_command(place, www, flows + OTHERS),
+        descriptors=descriptors_to_be_had(2 * flows + OTHERS),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +85,11 @@ class Crowd:
         script = str(Path(__file__).with_name("crowd.py"))
         self.process = subprocess.Popen(
             [sys.executable, script, kind, str(up.place.port), str(count), path, str(rounds)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def says(self) -> dict[str, float]:
         """The next line; fails with the crowd's own words if there is none."""
@@ -111,7 +122,8 @@ def memory(up: Running) -> dict[int, int]:
 
 
 def warmed(up: Running) -> dict[int, int]:
-    """Memory after some flows have come and gone: what the interpreter and the engine load on first use is there."""
+    """Memory after some flows have come and gone: what the interpreter and the engine load on first use is
+    there."""
     with crowd(up, "active", 100, rounds=1) as people:
         people.says()
         people.says()
@@ -126,7 +138,7 @@ def test_slow_clients_do_not_fill_a_module(clients: int, variant: str, zeros: Pa
         before = warmed(up)
         with crowd(up, "slow", clients, "/giga") as people:
             people.says()
-            peak = {pid: 0 for pid in before}
+            peak = dict.fromkeys(before, 0)
 
             def watched() -> bool:
                 for pid, size in memory(up).items():
@@ -154,14 +166,14 @@ def test_an_idle_flow_costs_less_than_2_kb(variant: str, zeros: Path) -> None:
             assert people.says()["standing"] == flows
             if variant != NATIVE:
                 until(lambda: up.stolen() - stolen == flows, 30, "every connection to be stolen")
-                module, = before
+                (module,) = before
                 until(lambda: census.descriptors(module) >= 2 * flows, 30, "the module to have them all")
             for pid, size in memory(up).items():
                 each = (size - before[pid]) / flows
                 print(f"idle flows, {variant}: {each:.0f} bytes each")
                 assert each < 2048
             people.go()
-        idle({pid: 200 for pid in before}, 30)
+        idle(dict.fromkeys(before, 200), 30)
 
 
 @pytest.mark.parametrize("variant", BOTH)
@@ -175,4 +187,4 @@ def test_10000_active_flows(variant: str, zeros: Path) -> None:
             print(f"{variant}: {answers}")
             assert answers["answers"] == 3 * flows
             people.go()
-        idle({pid: 200 for pid in before}, 30)
+        idle(dict.fromkeys(before, 200), 30)

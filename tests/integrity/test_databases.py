@@ -1,4 +1,5 @@
-"""redis and PostgreSQL under every variant: their own benchmarks succeed, and data comes back as it was sent."""
+"""redis and PostgreSQL under every variant: their own benchmarks succeed, and data comes back as it was
+sent."""
 
 import asyncio
 import subprocess
@@ -16,7 +17,10 @@ def benchmark(port: int, requests: int, *options: str) -> None:
     """redis-benchmark; its words for a failure are not in its exit status alone."""
     done = subprocess.run(
         ["redis-benchmark", "-p", str(port), "-n", str(requests), "-c", "32", "--csv", *options],
-        capture_output=True, text=True, timeout=600)
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert len(lines) > 1, done.stdout

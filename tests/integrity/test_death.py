@@ -1,5 +1,5 @@
-"""kill -9 of the module, of a worker, of the master, of a shared module: what was in it fails, nothing else does, and a
-census of processes, files and sockets afterwards equals the one before.
+"""kill -9 of the module, of a worker, of the master, of a shared module: what was in it fails, nothing else
+does, and a census of processes, files and sockets afterwards equals the one before.
 """
 
 import asyncio

@@ -31,8 +31,8 @@ def drive(server: str, variant: str, user: str, tree, connections: int, seed: in
         assert up.modules() == modules, f"a module died: {up.place.logged()}"
         if variant != NATIVE:
             assert up.stolen() >= connections, f"{up.stolen()} of {connections} connections were stolen"
-            # Once the clients have gone so have the flows' descriptors; a connection of each process that steals stays,
-            # for each core and module.
+            # Once the clients have gone so have the flows' descriptors; a connection of each process that
+            # steals stays, for each core and module.
             more = len(up.family()) * (os.cpu_count() or 1)
             idle({pid: count + more for pid, count in level.items()}, 20)
 

@@ -1,4 +1,5 @@
-"""Raw TCP under every variant: both directions at once, half-closes and resets in both orders, three kinds of server."""
+"""Raw TCP under every variant: both directions at once, half-closes and resets in both orders, three kinds
+of server."""
 
 import asyncio
 import subprocess
@@ -30,8 +31,10 @@ def echo_server(style: str) -> Server:
     return Server(style, (), command)
 
 
-RAW = {s.name: s for s in (Server("peer", ("cc",), peer_command), *map(echo_server, (
-    "threads", "selectors", "asyncio")))}
+RAW = {
+    s.name: s
+    for s in (Server("peer", ("cc",), peer_command), *map(echo_server, ("threads", "selectors", "asyncio")))
+}
 
 
 def drive(server: str, variant: str, user: str, count: int) -> None:
@@ -48,6 +51,8 @@ def test_every_order_of_ends(server: str, variant: str, user: str) -> None:
     drive(server, variant, user, count=400)
 
 
-@pytest.mark.parametrize(("server", "variant", "user"), pairs(["threads", "selectors", "asyncio"], users=["user"]))
+@pytest.mark.parametrize(
+    ("server", "variant", "user"), pairs(["threads", "selectors", "asyncio"], users=["user"])
+)
 def test_echo(server: str, variant: str, user: str) -> None:
     drive(server, variant, user, count=100)

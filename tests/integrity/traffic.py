@@ -1,7 +1,7 @@
 """Traffic in the background while something is killed: who opened when, and how each connection ended.
 
-Rules: times are `time.monotonic()`. Every connection has a deadline, so that a hang becomes an outcome. What is allowed
-depends on when a connection was opened, which the test decides.
+Rules: times are `time.monotonic()`. Every connection has a deadline, so that a hang becomes an outcome.
+What is allowed depends on when a connection was opened, which the test decides.
 """
 
 import asyncio

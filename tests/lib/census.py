@@ -1,7 +1,7 @@
 """What exists: processes that descend from us, names and sockets in a registry, descriptors, memory.
 
-Rules: a census is a plain value, so that *before == after* is the whole test and its difference is the message.
-It must not clean up; `sweep` does, after the comparison.
+Rules: a census is a plain value, so that *before == after* is the whole test and its difference is the
+message. It must not clean up; `sweep` does, after the comparison.
 """
 
 import contextlib
@@ -36,8 +36,10 @@ def take(place: Place) -> Census:
     standing = {"modules", "processes", "modules/.lock"}
     files = {str(p.relative_to(place.runtime)) for p in place.runtime.rglob("*")} - standing
     bound = {
-        fields[7].decode() for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]
-        if len(fields := line.split()) > 7 and fields[7].decode().startswith(str(place.runtime))}
+        fields[7].decode()
+        for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]
+        if len(fields := line.split()) > 7 and fields[7].decode().startswith(str(place.runtime))
+    }
     return Census(frozenset(names), frozenset(files), frozenset(bound))
 
 
@@ -49,7 +51,9 @@ def wait_same(place: Place, before: Census, seconds: float = 20) -> None:
         until(lambda: take(place) == before, seconds, "an equal census")
     except Exception as error:
         after = take(place)
-        raise type(error)(f"left behind after {seconds} s: {difference(before, after)}\n{place.logged()}") from None
+        raise type(error)(
+            f"left behind after {seconds} s: {difference(before, after)}\n{place.logged()}"
+        ) from None
 
 
 def difference(before: Census, after: Census) -> str:
@@ -91,7 +95,8 @@ def module_pid(place: Place, name: str) -> int | None:
 
 
 def stolen(place: Place, pid: int) -> int:
-    """How many sockets the process `pid` and its children have handed to their chain: the record's first counter."""
+    """How many sockets the process `pid` and its children have handed to their chain: the record's first
+    counter."""
     page = (place.runtime / "processes" / str(pid)).read_bytes()[4096:]
     return int(struct.unpack_from("<Q", page)[0])
 

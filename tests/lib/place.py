@@ -14,7 +14,8 @@ from pathlib import Path
 
 from tests.lib.users import User, interpreter, python_path
 
-# Below the range from which clients' ports are taken (32768-60999), so that no client sits on a server's port.
+# Below the range from which clients' ports are taken (32768-60999), so that no client sits on a server's
+# port.
 PORTS = range(20000, 32000)
 
 

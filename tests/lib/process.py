@@ -1,8 +1,9 @@
 """Starting a program in a place, waiting until it listens, ending it with all that it started.
 
-Rules: processes are ended by pid, found as descendants. The test process is a *subreaper*, so that an orphan (a worker
-whose master was killed, a module that `modnet run` put aside) becomes its child instead of init's and is found.
-It must not wait without a deadline, nor sleep in the hope that something has happened: it polls a condition.
+Rules: processes are ended by pid, found as descendants. The test process is a *subreaper*, so that an
+orphan (a worker whose master was killed, a module that `modnet run` put aside) becomes its child instead of
+init's and is found. It must not wait without a deadline, nor sleep in the hope that something has happened:
+it polls a condition.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from tests.lib.place import Place
 from tests.lib.users import Broken
@@ -87,20 +89,30 @@ def reap_orphans() -> None:
 class Program:
     """A program started in a place; its output is in the place's logs."""
 
-    running: list["Program"] = []
+    running: ClassVar[list["Program"]] = []
 
     def __init__(self, place: Place, argv: Sequence[str], name: str, descriptors: int = 0) -> None:
         self.place, self.name = place, name
         log = (place.logs / name).open("wb")
-        other = {} if place.user.is_self else {
-            "user": place.user.uid, "group": place.user.gid, "extra_groups": [place.user.gid]}
+        other = (
+            {}
+            if place.user.is_self
+            else {"user": place.user.uid, "group": place.user.gid, "extra_groups": [place.user.gid]}
+        )
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors:
             resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, max(descriptors, before[1])))
         try:
             self.process = subprocess.Popen(
-                argv, cwd=place.directory, env=place.environment(), stdin=subprocess.DEVNULL, stdout=log,
-                stderr=subprocess.STDOUT, start_new_session=True, **other)
+                argv,
+                cwd=place.directory,
+                env=place.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **other,
+            )
         finally:
             if descriptors:
                 resource.setrlimit(resource.RLIMIT_NOFILE, before)
@@ -110,6 +122,7 @@ class Program:
 
     def wait_for(self, condition: Callable[[], bool], seconds: float, what: str) -> None:
         """As `until`, but gives up at once, with the logs, if the program ends."""
+
         def ended_or_ready() -> bool:
             return self.process.poll() is not None or condition()
 

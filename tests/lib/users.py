@@ -1,8 +1,8 @@
 """As whom a server runs, and which Python that user can start `modnet` with.
 
-Rules: the ordinary user is `nobody` where the tests run as root, and the tests' own user otherwise. A user that
-cannot reach this clone (it may be below a directory that is closed to others) gets a copy.
-It must not fall back to another user in silence: what cannot be had is an error.
+Rules: the ordinary user is `nobody` where the tests run as root, and the tests' own user otherwise. A user
+that cannot reach this clone (it may be below a directory that is closed to others) gets a copy. It must not
+fall back to another user in silence: what cannot be had is an error.
 """
 
 import atexit

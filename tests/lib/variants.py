@@ -1,7 +1,7 @@
 """Natively, or under which modules: the columns of every matrix.
 
-A variant is a name and the `-m` arguments that `modnet run` gets; `native` has none and is not run by `modnet`
-at all, so that every test can show that it holds without us.
+A variant is a name and the `-m` arguments that `modnet run` gets; `native` has none and is not run by
+`modnet` at all, so that every test can show that it holds without us.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ VARIANTS: dict[str, list[str]] = {
     "forwarder": ["forwarder"],
     "chain": ["forwarder", "forwarder,as=second", "forwarder,as=third"],
     # So high that only its bookkeeping acts, but bursts of the larger files exceed it.
-    "throttle": ["throttle,rate=1000000000,burst=1000000"],
+    "throttle": ["throttle,rate=1GB,burst=1MB"],
     "identity": ["{identity}:Identity"],
 }
 

@@ -1,7 +1,7 @@
 """What a server is to the tests, and its life from readiness to the last process.
 
-Rules: ready means listening (and answering, where a server listens before it can), found by polling. After the end,
-a census must equal the one before: modules end with their last user.
+Rules: ready means listening (and answering, where a server listens before it can), found by polling. After
+the end, a census must equal the one before: modules end with their last user.
 It must not know any particular server.
 """
 
@@ -91,7 +91,9 @@ def require(*programs: str) -> None:
 def start(server: Server, place: Place, variant: str, www: Path) -> Running:
     """Starts a server in `place` and waits until it answers."""
     require(*server.needs)
-    program = Program(place, wrap(place, variant, server.command(place, www)), server.name, server.descriptors)
+    program = Program(
+        place, wrap(place, variant, server.command(place, www)), server.name, server.descriptors
+    )
     program.wait_for(lambda: listening(place.port), 30, f"a listener on port {place.port}")
     if server.answers:
         answers = server.answers
@@ -119,7 +121,9 @@ def running(server: Server, user: User, variant: str, www: Path) -> Iterator[Run
 def idle(most: dict[int, int], seconds: float) -> None:
     """Waits until each process has at most as many descriptors as `most` says."""
     try:
-        until(lambda: all(census.descriptors(pid) <= n for pid, n in most.items()), seconds, "descriptors to go")
+        until(
+            lambda: all(census.descriptors(pid) <= n for pid, n in most.items()), seconds, "descriptors to go"
+        )
     except Broken as error:
         now = {pid: census.descriptors(pid) for pid in most}
         raise Broken(f"{error}: now {now}, at most {most}") from None

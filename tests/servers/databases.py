@@ -1,7 +1,7 @@
 """redis and PostgreSQL, over TCP, data in the place.
 
-PostgreSQL refuses to run as root. Where root runs it, root's command gives its privileges up (setpriv) as a service
-manager's would, below `modnet run`.
+PostgreSQL refuses to run as root. Where root runs it, root's command gives its privileges up (setpriv) as a
+service manager's would, below `modnet run`.
 """
 
 import os
@@ -26,8 +26,23 @@ log_min_messages = warning
 
 
 def redis_command(place: Place, www: Path) -> list[str]:
-    return ["redis-server", "--port", str(place.port), "--bind", "127.0.0.1", "--dir", str(place.directory),
-            "--save", "", "--appendonly", "no", "--daemonize", "no", "--tcp-backlog", "1024"]
+    return [
+        "redis-server",
+        "--port",
+        str(place.port),
+        "--bind",
+        "127.0.0.1",
+        "--dir",
+        str(place.directory),
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+        "--daemonize",
+        "no",
+        "--tcp-backlog",
+        "1024",
+    ]
 
 
 def postgres_binary(name: str) -> str:
@@ -46,8 +61,26 @@ def postgres_command(place: Place, www: Path) -> list[str]:
         os.chown(data, user.uid, user.gid)
     as_user = {} if user.is_self else {"user": user.uid, "group": user.gid, "extra_groups": [user.gid]}
     made = subprocess.run(
-        [postgres_binary("initdb"), "-D", data, "-U", "tester", "-A", "trust", "-N", "-E", "UTF8", "--locale=C"],
-        env=place.environment(), cwd=place.directory, capture_output=True, text=True, timeout=120, **as_user)
+        [
+            postgres_binary("initdb"),
+            "-D",
+            data,
+            "-U",
+            "tester",
+            "-A",
+            "trust",
+            "-N",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ],
+        env=place.environment(),
+        cwd=place.directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **as_user,
+    )
     if made.returncode:
         raise Broken(f"initdb: {made.stdout}{made.stderr}")
     with (data / "postgresql.conf").open("a") as file:
@@ -60,11 +93,13 @@ def postgres_command(place: Place, www: Path) -> list[str]:
 
 def postgres_answers(place: Place) -> bool:
     asked = subprocess.run(
-        [postgres_binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(place.port)], timeout=10)
+        [postgres_binary("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(place.port)], timeout=10
+    )
     return asked.returncode == 0
 
 
 REDIS = Server("redis", ("redis-server", "redis-benchmark"), redis_command)
 # SIGINT is PostgreSQL's fast shutdown; SIGTERM would wait for clients.
 POSTGRESQL = Server(
-    "postgresql", ("setpriv", "psql"), postgres_command, stop_signal=signal.SIGINT, answers=postgres_answers)
+    "postgresql", ("setpriv", "psql"), postgres_command, stop_signal=signal.SIGINT, answers=postgres_answers
+)

@@ -1,6 +1,7 @@
 """CPython's http.server over a directory: files, and for uploads /hash, /echo and /reset.
 
-Rules: the standard library's classes do the work; only HTTP/1.1 (keep-alive) and a backlog fit for a load are set.
+Rules: the standard library's classes do the work; only HTTP/1.1 (keep-alive) and a backlog fit for a load
+are set.
 """
 
 import functools

@@ -19,7 +19,14 @@ def node_command(place: Place, www: Path) -> list[str]:
 
 def java_command(place: Place, www: Path) -> list[str]:
     # A small heap and the serial collector: the machine is shared with the client and the modules.
-    return ["java", "-Xmx256m", "-XX:+UseSerialGC", str(place.copy(HERE / "Files.java")), str(place.port), str(www)]
+    return [
+        "java",
+        "-Xmx256m",
+        "-XX:+UseSerialGC",
+        str(place.copy(HERE / "Files.java")),
+        str(place.port),
+        str(www),
+    ]
 
 
 # node ends a connection whose client has half-closed as soon as what it has written is out.
@@ -29,6 +36,7 @@ PYTHON = Server("http.server", ("python3",), python_command, Traits(upload="post
 # Its parser refuses input behind a request that says close, even before that request is answered.
 STRICT = frozenset({"ok", "short", "reset", "declined"})
 NODE = Server(
-    "node", ("node",), node_command, Traits(upload="post", reset="/reset", half_close=CUT, unread=STRICT))
+    "node", ("node",), node_command, Traits(upload="post", reset="/reset", half_close=CUT, unread=STRICT)
+)
 # A JVM exits with 143 on SIGTERM, as natively.
 JAVA = Server("java", ("java",), java_command, Traits(upload="post"))

@@ -1,6 +1,7 @@
 """nginx and Apache: files from the disk, uploads by PUT (nginx) or PHP (Apache prefork).
 
-Rules: a configuration of our own, nothing from /etc; master in the foreground; as root the workers are www-data.
+Rules: a configuration of our own, nothing from /etc; master in the foreground; as root the workers are
+www-data.
 """
 
 from pathlib import Path
@@ -89,17 +90,34 @@ readfile('php://input');
 def nginx_command(place: Place, www: Path, connections: int = 4000) -> list[str]:
     root = place.user.uid == 0
     text = NGINX.format(
-        user="user www-data;" if root else "", here=place.directory, port=place.port, www=www,
-        connections=connections, descriptors=connections + 1000)
-    return ["/usr/sbin/nginx", "-p", str(place.directory), "-c", str(place.write("nginx.conf", text)),
-            "-e", str(place.logs / "error.log")]
+        user="user www-data;" if root else "",
+        here=place.directory,
+        port=place.port,
+        www=www,
+        connections=connections,
+        descriptors=connections + 1000,
+    )
+    return [
+        "/usr/sbin/nginx",
+        "-p",
+        str(place.directory),
+        "-c",
+        str(place.write("nginx.conf", text)),
+        "-e",
+        str(place.logs / "error.log"),
+    ]
 
 
 def apache_command(place: Place, www: Path, mpm: str, workers: str) -> list[str]:
     root = place.user.uid == 0
     text = APACHE.format(
-        user="User www-data\nGroup www-data" if root else "", here=place.directory, port=place.port, www=www,
-        mpm=mpm, workers=workers)
+        user="User www-data\nGroup www-data" if root else "",
+        here=place.directory,
+        port=place.port,
+        www=www,
+        mpm=mpm,
+        workers=workers,
+    )
     return ["/usr/sbin/apache2", "-f", str(place.write("apache.conf", text)), "-DFOREGROUND"]
 
 
@@ -114,8 +132,11 @@ def prefork_command(place: Place, www: Path) -> list[str]:
 
 # nginx gives a request up when it has to wait for a client that has half-closed.
 NGINX_SERVER = Server(
-    "nginx", ("nginx",), nginx_command, Traits(upload="put", half_close=frozenset({"ok", "short", "reset"})))
+    "nginx", ("nginx",), nginx_command, Traits(upload="put", half_close=frozenset({"ok", "short", "reset"}))
+)
 APACHE_PHP = Server(
-    "apache-php", ("apache2",), prefork_command, Traits(upload="post", scripts="/scripts", suffix=".php"))
+    "apache-php", ("apache2",), prefork_command, Traits(upload="post", scripts="/scripts", suffix=".php")
+)
 APACHE_EVENT = Server(
-    "apache-event", ("apache2",), lambda place, www: apache_command(place, www, "event", EVENT))
+    "apache-event", ("apache2",), lambda place, www: apache_command(place, www, "event", EVENT)
+)

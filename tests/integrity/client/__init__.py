@@ -1,4 +1,5 @@
-"""A client that loads an HTTP server with well- and ill-behaved connections and checks every byte it gets back.
+"""A client that loads an HTTP server with well- and ill-behaved connections and checks every byte it gets
+back.
 
 | file | holds |
 | --- | --- |
@@ -7,7 +8,7 @@
 | `scenarios` | what a connection does, and how it may end natively |
 | `load` | N connections at concurrency C, outcomes counted |
 
-Every connection ends in an *outcome*: `ok`, `short` (a correct beginning, then EOF), `reset` (a correct beginning, then a
-reset), `gone` (the client left). A wrong byte, a hang, a refused connection are never allowed, and the others only where
-a client may see them natively.
+Every connection ends in an *outcome*: `ok`, `short` (a correct beginning, then EOF), `reset` (a correct
+beginning, then a reset), `gone` (the client left). A wrong byte, a hang, a refused connection are never
+allowed, and the others only where a client may see them natively.
 """

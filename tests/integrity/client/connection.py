@@ -1,8 +1,8 @@
 """One HTTP/1.1 connection whose every received byte is compared with what it should be.
 
-Rules: bodies are compared piece by piece as they come, so that a beginning cut off by a reset is checked too, and by
-SHA-256 as a whole. Errors keep their kinds: `Wrong` is never acceptable; EOFError and ConnectionError may be.
-It must not know which scenario it is in.
+Rules: bodies are compared piece by piece as they come, so that a beginning cut off by a reset is checked
+too, and by SHA-256 as a whole. Errors keep their kinds: `Wrong` is never acceptable; EOFError and
+ConnectionError may be. It must not know which scenario it is in.
 """
 
 import asyncio
@@ -78,7 +78,9 @@ class Connection:
             return -1
         return int(headers.get("content-length", 0))
 
-    async def body(self, length: int, expected: Blob, pause: tuple[random.Random, float] | None = None) -> None:
+    async def body(
+        self, length: int, expected: Blob, pause: tuple[random.Random, float] | None = None
+    ) -> None:
         """Reads a whole body and compares it; `pause` is (generator, longest pause) for slow readers."""
         digest, offset = hashlib.sha256(), 0
         if length >= 0 and length != len(expected.data):
@@ -89,7 +91,7 @@ class Connection:
                 piece = await self.reader.read(min(end - offset, 65536))
                 if not piece:
                     raise EOFError
-                if piece != expected.data[offset:offset + len(piece)]:
+                if piece != expected.data[offset : offset + len(piece)]:
                     raise Wrong(f"{expected.name}: other bytes in {offset}+{len(piece)}")
                 digest.update(piece)
                 offset += len(piece)

@@ -1,7 +1,8 @@
 """N connections at concurrency C, each with a deadline, and what became of them.
 
-Rules: nothing is retried; after a number of failures the load stops, since a broken server would only repeat them.
-`python -m tests.integrity.client.load --help` runs it by hand against any server that serves the tree.
+Rules: nothing is retried; after a number of failures the load stops, since a broken server would only
+repeat them. `python -m tests.integrity.client.load --help` runs it by hand against any server that serves
+the tree.
 """
 
 import argparse
@@ -90,7 +91,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1000)
     parser.add_argument("--concurrency", type=int, default=48)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--tree", type=Path, help="where the files are made; the server serves them from there")
+    parser.add_argument(
+        "--tree", type=Path, help="where the files are made; the server serves them from there"
+    )
     args = parser.parse_args()
     tree = Tree(args.tree or Path(tempfile.mkdtemp()), seed=1)
     target = Target(args.host, args.port, tree, Traits())

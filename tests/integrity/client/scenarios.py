@@ -1,8 +1,8 @@
 """What one connection does. Each scenario is a coroutine; SCENARIOS gives its share and how it may end.
 
-Rules: randomness comes from the connection's own generator, so that a seed and a number repeat a connection. A
-scenario returns `ok` or `gone`; other ends are exceptions that `load` names.
-It must not decide what is allowed: that is the table's, and the server's traits'.
+Rules: randomness comes from the connection's own generator, so that a seed and a number repeat a
+connection. A scenario returns `ok` or `gone`; other ends are exceptions that `load` names. It must not
+decide what is allowed: that is the table's, and the server's traits'.
 """
 
 import asyncio
@@ -146,8 +146,10 @@ async def upload(run: Run) -> str:
 
 
 async def send_body(run: Run, c: Connection, request: str, blob: Blob) -> None:
-    head = (f"{request} HTTP/1.1\r\nHost: test\r\nContent-Type: application/octet-stream\r\n"
-            f"Content-Length: {len(blob.data)}\r\n\r\n").encode()
+    head = (
+        f"{request} HTTP/1.1\r\nHost: test\r\nContent-Type: application/octet-stream\r\n"
+        f"Content-Length: {len(blob.data)}\r\n\r\n"
+    ).encode()
     cut = run.draw.randint(0, len(blob.data))
     await c.send(head + blob.data[:cut])
     if run.draw.random() < 0.3:
@@ -158,7 +160,7 @@ async def send_body(run: Run, c: Connection, request: str, blob: Blob) -> None:
 async def reset_early(run: Run) -> str:
     """Gone before, in the middle of, or right after the request."""
     c, request = await run.open(), get(run.pick(), run.draw.random() < 0.5)
-    await c.send(request[:run.draw.choice((0, run.draw.randint(1, len(request) - 1), len(request)))])
+    await c.send(request[: run.draw.choice((0, run.draw.randint(1, len(request) - 1), len(request)))])
     await asyncio.sleep(run.draw.choice((0, run.draw.random() * 0.01)))
     if run.draw.random() < 0.7:
         c.reset()
@@ -177,9 +179,13 @@ async def reset_in_body(run: Run) -> str:
 async def reset_in_upload(run: Run) -> str:
     """A reset in the middle of a body to the server."""
     traits, c, blob = run.target.traits, await run.open(), run.pick(10_001)
-    path = f"PUT /uploads/{run.number}" if traits.upload == "put" else f"POST {traits.scripts}/hash{traits.suffix}"
+    path = (
+        f"PUT /uploads/{run.number}"
+        if traits.upload == "put"
+        else f"POST {traits.scripts}/hash{traits.suffix}"
+    )
     head = f"{path} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(blob.data)}\r\n\r\n".encode()
-    await c.send(head + blob.data[:run.draw.randint(0, len(blob.data) - 1)])
+    await c.send(head + blob.data[: run.draw.randint(0, len(blob.data) - 1)])
     c.reset()
     return "gone"
 
@@ -207,17 +213,20 @@ class Scenario:
 
 
 OK = frozenset({"ok"})
-SCENARIOS: dict[str, Scenario] = {s.run.__name__: s for s in (
-    Scenario(close, 0.24, OK),
-    Scenario(keep_alive, 0.18, OK),
-    Scenario(pipelined, 0.08, OK),
-    Scenario(unread, 0.04, OK),
-    Scenario(paused, 0.05, OK),
-    Scenario(half_closed, 0.08, OK),
-    Scenario(slow, 0.03, OK),
-    Scenario(upload, 0.12, OK, "upload"),
-    Scenario(reset_early, 0.08, frozenset({"gone"})),
-    Scenario(reset_in_body, 0.06, frozenset({"gone"})),
-    Scenario(reset_in_upload, 0.02, frozenset({"gone", "reset"}), "upload"),
-    Scenario(server_resets, 0.02, frozenset({"reset"}), "reset"),
-)}
+SCENARIOS: dict[str, Scenario] = {
+    s.run.__name__: s
+    for s in (
+        Scenario(close, 0.24, OK),
+        Scenario(keep_alive, 0.18, OK),
+        Scenario(pipelined, 0.08, OK),
+        Scenario(unread, 0.04, OK),
+        Scenario(paused, 0.05, OK),
+        Scenario(half_closed, 0.08, OK),
+        Scenario(slow, 0.03, OK),
+        Scenario(upload, 0.12, OK, "upload"),
+        Scenario(reset_early, 0.08, frozenset({"gone"})),
+        Scenario(reset_in_body, 0.06, frozenset({"gone"})),
+        Scenario(reset_in_upload, 0.02, frozenset({"gone", "reset"}), "upload"),
+        Scenario(server_resets, 0.02, frozenset({"reset"}), "reset"),
+    )
+}

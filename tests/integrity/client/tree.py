@@ -9,8 +9,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-# (share of the requests, smallest, largest, files). Skewed so that 10,000 connections take minutes, not hours: the
-# mean is some 80 KB, and one request in a hundred is for megabytes.
+# (share of the requests, smallest, largest, files). Skewed so that 10,000 connections take minutes, not
+# hours: the mean is some 80 KB, and one request in a hundred is for megabytes.
 BANDS = (
     (0.04, 0, 0, 1),
     (0.14, 1, 100, 12),

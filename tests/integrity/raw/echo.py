@@ -38,14 +38,16 @@ def one_selector(listener: socket.socket) -> None:
                 turn(selector, key.fileobj, waiting)
 
 
-def turn(selector: selectors.BaseSelector, connection: socket.socket, waiting: dict[socket.socket, bytes]) -> None:
+def turn(
+    selector: selectors.BaseSelector, connection: socket.socket, waiting: dict[socket.socket, bytes]
+) -> None:
     """Reads only when everything read before has been sent."""
     try:
         data = waiting[connection] or connection.recv(50_000)
         if not data:
             raise EOFError
         waiting[connection] = data
-        waiting[connection] = data[connection.send(data):]
+        waiting[connection] = data[connection.send(data) :]
     except BlockingIOError:
         pass
     except (OSError, EOFError):

@@ -1,7 +1,8 @@
 """The client of the raw servers: one coroutine per order of ends, each checking both sides' view.
 
-Rules: every byte is compared with the pattern of its flow and offset; what `peer.c` saw is asked afterwards. A client
-sees a reset as a reset. The server may see a client's reset as a reset or as the end, but always sees it.
+Rules: every byte is compared with the pattern of its flow and offset; what `peer.c` saw is asked
+afterwards. A client sees a reset as a reset. The server may see a client's reset as a reset or as the end,
+but always sees it.
 """
 
 import asyncio
@@ -47,8 +48,10 @@ class Flow:
         """Sends our pattern in uneven pieces with pauses."""
         data = pattern(self.flow ^ ALL_ONES, length)
         while self.sent < length:
-            end = min(length, self.sent + self.draw.choice((1, 100, 5000, 100_000)) + self.draw.randint(0, 99))
-            await c.send(data[self.sent:end])
+            end = min(
+                length, self.sent + self.draw.choice((1, 100, 5000, 100_000)) + self.draw.randint(0, 99)
+            )
+            await c.send(data[self.sent : end])
             self.sent = end
             if self.draw.random() < 0.1:
                 await asyncio.sleep(self.draw.random() * 0.01)
@@ -65,7 +68,8 @@ class Flow:
         return offset
 
     async def seen(self) -> tuple[int, int, int, int]:
-        """What the server saw: bytes received, wrong ones, errno of reading and of writing; waits until it is done."""
+        """What the server saw: bytes received, wrong ones, errno of reading and of writing; waits until it
+        is done."""
         for _ in range(1000):
             c = await Connection.open("127.0.0.1", self.port)
             await c.send(HEADER.pack(ord("S"), self.flow, 0, 0))
@@ -78,7 +82,9 @@ class Flow:
 
 
 def size(draw: random.Random) -> int:
-    return draw.choice((0, 1, draw.randint(2, 2000), draw.randint(2001, 60_000), draw.randint(60_001, LARGEST)))
+    return draw.choice(
+        (0, 1, draw.randint(2, 2000), draw.randint(2001, 60_000), draw.randint(60_001, LARGEST))
+    )
 
 
 async def expect_all(f: Flow, received: int, length: int) -> None:
@@ -145,7 +151,8 @@ async def server_leaves_input_unread(f: Flow) -> None:
 
 
 async def client_resets(f: Flow) -> None:
-    """While sending, while receiving, or idle. The server must notice, by an error or the end of its input."""
+    """While sending, while receiving, or idle. The server must notice, by an error or the end of its
+    input."""
     c, length = await f.open(f.draw.choice("DW"), f.draw.randint(0, LARGEST)), size(f.draw)
     await f.send(c, length)
     if f.draw.random() < 0.5:
@@ -156,8 +163,16 @@ async def client_resets(f: Flow) -> None:
         raise Wrong(f"flow {f.flow}: the server saw {wrong} wrong bytes of {received}, {length} were sent")
 
 
-ORDERS = (both_at_once, both_at_once, server_ends_first, client_ends_first, server_reads_and_resets,
-          server_sends_and_resets, server_leaves_input_unread, client_resets)
+ORDERS = (
+    both_at_once,
+    both_at_once,
+    server_ends_first,
+    client_ends_first,
+    server_reads_and_resets,
+    server_sends_and_resets,
+    server_leaves_input_unread,
+    client_resets,
+)
 
 
 async def load(port: int, flows: int, concurrency: int, seed: int, orders=ORDERS) -> Counter[str]:
