@@ -35,7 +35,7 @@ class Failures:
         self.total = 0
         """Failures so far, said or not."""
 
-    def report(self, module: str, hook: str, flow: object, error: BaseException) -> None:
+    def report(self, module: str, hook: str, flow: str, error: BaseException) -> None:
         """Counts one failure and logs it, unless its kind was logged within the last `INTERVAL` seconds."""
         frames = traceback.extract_tb(error.__traceback__)
         file, line = (frames[-1].filename, frames[-1].lineno or 0) if frames else ("", 0)

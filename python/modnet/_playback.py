@@ -17,10 +17,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modnet.errors import UsageError
 from modnet.module import Module
+
+if TYPE_CHECKING:
+    from modnet.flow import Flow
 
 __all__ = ["Playback", "PlayedFlow"]
 
@@ -208,7 +211,7 @@ class Playback:
             if self.strict:
                 raise
             self.failures.append((hook, error))
-            self.module._hook_failed(hook, self.flow, error)
+            self.module._hook_failed(hook, cast("Flow", self.flow), error)
             if self.module.on_error == "reset":
                 self.was_reset = True
             else:

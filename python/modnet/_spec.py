@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Literal
 
 from modnet import settings
 from modnet._check import check_name
-from modnet.errors import UsageError
+from modnet._values import absolute
+from modnet.errors import SystemRefused, UsageError
 from modnet.settings import Duration, Size
 
 __all__ = ["RESERVED", "Options", "Spec", "is_file", "parse", "split_file"]
@@ -37,8 +39,8 @@ class Options:
     """Worker threads; None: one per core."""
 
     def __post_init__(self) -> None:
-        if self.send_queue < 4096:
-            raise ValueError("send_queue must be at least 4KiB")
+        if not 4096 <= self.send_queue <= 1 << 30:
+            raise ValueError("send_queue must be between 4KiB and 1GiB")
         if not 0 <= self.drain <= 86400:
             raise ValueError("drain must be between 0 and 24h")
         if self.workers is not None and not 1 <= self.workers <= 1024:
@@ -83,7 +85,7 @@ class Spec:
 
 def parse(text: str, directory: Path | None = None) -> Spec:
     """Takes `-m`'s argument apart; looks at no file. Paths count from `directory` (None: the current one)."""
-    directory = Path.cwd() if directory is None else directory
+    directory = _here() if directory is None else directory
     reference, *pairs = [part.replace("\\,", ",") for part in re.split(r"(?<!\\),", text)]
     reference = reference.strip()
     if not reference:
@@ -109,9 +111,9 @@ def parse(text: str, directory: Path | None = None) -> Spec:
         text=text,
         module=_absolute(reference, directory),
         settings=tuple(own),
-        settings_file=None if toml is None else str(directory / Path(str(toml[0])).expanduser()),
+        settings_file=None if toml is None else str(_path(str(toml[0]), directory)),
         name=None if name is None else check_name(str(name[0])),
-        options=settings.build(Options, reserved, owner=reference),
+        options=settings.build(Options, reserved, owner=reference, base=directory),
         directory=str(directory),
     )
 
@@ -125,10 +127,23 @@ def _absolute(reference: str, directory: Path) -> str:
     if not is_file(reference):
         return reference
     path, name = split_file(reference)
-    absolute = directory / Path(path).expanduser()
     # Resolved, so that two ways to the same file are the same module.
-    resolved = absolute.resolve()
-    return f"{resolved}:{name}" if name else str(resolved)
+    resolved = os.path.realpath(_path(path, directory))
+    return f"{resolved}:{name}" if name else resolved
+
+
+def _path(text: str, directory: Path) -> Path:
+    try:
+        return absolute(text, directory)
+    except ValueError:
+        raise UsageError(f"{text!r} cannot be the path of a file") from None
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise SystemRefused(f"the current directory cannot be used: {error.strerror}") from None
 
 
 def split_file(reference: str) -> tuple[str, str]:

@@ -7,9 +7,11 @@ messages; a ValueError says what was wanted ("a path"), the caller says by whom.
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -63,25 +65,33 @@ def _rate(text: str) -> int:
         raise ValueError("bytes per second such as 1MB, 64KiB/s or 8Mbit/s")
     prefix = _PREFIX[match[2].lower()]
     if match[3].lower() in ("bit/s", "bps"):
-        return _scaled(match[1], prefix / 8, "a whole number of bytes per second")
+        return _scaled(match[1], Fraction(prefix, 8), "a whole number of bytes per second")
     return _scaled(match[1], prefix, "a whole number of bytes per second")
 
 
-def _scaled(number: str, factor: float, what: str) -> int:
-    # Integers stay exact however large; only a fraction goes through a float.
-    if "." not in number and isinstance(factor, int):
-        return int(number) * factor
-    value = float(number) * factor
-    if value != int(value):
+def _scaled(number: str, factor: Fraction | int, what: str) -> int:
+    # Exact however large: a float would round what a user has written out.
+    try:
+        value = Fraction(number.replace("_", "")) * factor
+    except ValueError:
+        # More digits than Python converts.
+        raise ValueError(what) from None
+    if value.denominator != 1:
         raise ValueError(what)
-    return int(value)
+    return value.numerator
 
 
 def _duration(text: str) -> float:
     match = _DURATION_TEXT.fullmatch(text)
     if match is None:
         raise ValueError("a duration such as 1.5, 250ms or 2min")
-    return float(match[1]) * _TIME[match[2]]
+    return _finite(float(match[1]) * _TIME[match[2]])
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("a finite number")
+    return value
 
 
 def _int(text: str) -> int:
@@ -93,7 +103,7 @@ def _int(text: str) -> int:
 
 def _float(text: str) -> float:
     try:
-        return float(text)
+        return _finite(float(text))
     except ValueError:
         raise ValueError("a number") from None
 
@@ -107,6 +117,17 @@ def _bool(text: str) -> bool:
 
 _UNITS: dict[str, Callable[[str], Any]] = {"size": _size, "rate": _rate, "duration": _duration}
 _PLAIN: dict[Any, Callable[[str], Any]] = {int: _int, float: _float, bool: _bool, str: str}
+
+
+def absolute(path: str, base: Path) -> Path:
+    """The path as seen from `base`, `~` expanded; ValueError where it cannot be one."""
+    try:
+        if "\0" in path:
+            raise ValueError
+        return base / Path(path).expanduser()
+    except (ValueError, RuntimeError):
+        # RuntimeError: no such user's home.
+        raise ValueError("a path") from None
 
 
 class UnsupportedHint(Exception):
@@ -153,7 +174,7 @@ def convert(hint: Any, value: object, base: Path) -> Any:
     if hint is Path:
         if not isinstance(value, str) or not value:
             raise ValueError("a path")
-        return base / Path(value).expanduser()
+        return absolute(value, base)
     if hint not in _PLAIN:
         raise UnsupportedHint
     if hint in (int, float):
@@ -175,7 +196,7 @@ def _number(parse: Callable[[str], Any], kind: Any, value: object) -> Any:
         or (kind is int and not isinstance(value, int))
     ):
         raise ValueError("a whole number" if kind is int else "a number")
-    return kind(value)
+    return _finite(float(value)) if kind is float else value
 
 
 def type_text(hint: Any) -> str:

@@ -106,7 +106,7 @@ class Module:
         """Called once after the last flow, also after a failed `start` of the engine: undo `start`."""
 
     def counters(self) -> Mapping[str, int]:
-        """The module's own named counters, for whoever shows them. Called from another thread at any time."""
+        """The module's own named counters, for whoever shows them. Called from any thread while it runs."""
         return {}
 
     # --- hooks ---
@@ -145,11 +145,12 @@ class Module:
         """The hooks that this class overrides: the only ones that are ever called."""
         return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Module, hook))
 
-    def _hook_failed(self, hook: str, flow: object, exception: BaseException) -> None:
+    def _hook_failed(self, hook: str, flow: Flow, exception: BaseException) -> None:
         """The engine calls this in the worker's thread when `hook` has raised, then acts on `on_error`."""
         # Made on first use, so that a subclass need not call super().__init__; setdefault is atomic.
         failures: Failures = self.__dict__.setdefault("_failures", Failures())
-        failures.report(type(self).__name__, hook, flow, exception)
+        peer = "an unknown peer" if flow.peer is None else "{}:{}".format(*flow.peer)
+        failures.report(type(self).__name__, hook, f"flow {flow.id} from {peer}", exception)
 
 
 def kebab_case(name: str) -> str:

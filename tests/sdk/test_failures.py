@@ -8,6 +8,7 @@ import threading
 import pytest
 from modnet._failures import INTERVAL, Failures
 from modnet.module import Module
+from modnet.testing import Playback
 
 
 def raised(error: Exception) -> Exception:
@@ -50,18 +51,18 @@ def test_the_first_of_a_kind_has_a_traceback_and_later_ones_are_counted(
 
 def test_another_hook_type_or_line_is_another_kind(caplog: pytest.LogCaptureFixture) -> None:
     failures = Failures(clock=lambda: 0.0)
-    failures.report("M", "outbound", 1, raised(KeyError()))
-    failures.report("M", "inbound", 1, raised(KeyError()))
-    failures.report("M", "outbound", 1, raised(ValueError()))
-    failures.report("M", "outbound", 1, other(KeyError()))
-    failures.report("M", "outbound", 1, KeyError())
+    failures.report("M", "outbound", "1", raised(KeyError()))
+    failures.report("M", "inbound", "1", raised(KeyError()))
+    failures.report("M", "outbound", "1", raised(ValueError()))
+    failures.report("M", "outbound", "1", other(KeyError()))
+    failures.report("M", "outbound", "1", KeyError())
     assert len(caplog.records) == 5
 
 
 def test_what_is_remembered_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
     failures = Failures(clock=lambda: 0.0)
     for number in range(2000):
-        failures.report("M", f"hook{number}", 1, raised(KeyError()))
+        failures.report("M", f"hook{number}", "1", raised(KeyError()))
     assert len(failures._kinds) <= 256
 
 
@@ -71,13 +72,16 @@ def test_a_module_reports_even_if_its_init_never_called_the_parents(caplog: pyte
             pass
 
     module = Own(None)
+    flow = Playback(module, peer=None).flow
     threads = [
-        threading.Thread(target=module._hook_failed, args=("outbound", number, raised(KeyError())))
-        for number in range(8)
+        threading.Thread(target=module._hook_failed, args=("outbound", flow, raised(KeyError())))
+        for _ in range(8)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert module.__dict__["_failures"].total == 8
-    assert len(caplog.records) == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Own.outbound failed on flow {flow.id} from an unknown peer: KeyError: "
+    ]

@@ -107,13 +107,25 @@ def test_files_become_absolute(text: str, absolute: str) -> None:
         ("m,as=", "a module's name cannot be empty"),
         ("m,drain=soon", "m: setting 'drain' must be a duration"),
         ("m,drain=25h", "m: drain must be between 0 and 24h"),
-        ("m,send_queue=1", "m: send_queue must be at least 4KiB"),
+        ("m,send_queue=1", "m: send_queue must be between 4KiB and 1GiB"),
+        ("m,send_queue=2GiB", "m: send_queue must be between 4KiB and 1GiB"),
+        ("m,settings=~no-such-user/x", "'~no-such-user/x' cannot be the path of a file"),
+        ("~no-such-user/m.py", "'~no-such-user/m.py' cannot be the path of a file"),
         ("m,workers=0", "m: workers must be between 1 and 1024"),
         ("m,on_error=ignore", "m: setting 'on_error' must be one of pass, reset"),
     ],
 )
 def test_what_cannot_be_meant(text: str, said: str) -> None:
     assert refusal(text).startswith(said)
+
+
+def test_a_directory_that_has_gone_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SystemRefused, match="the current directory cannot be used: No such file"):
+        parse("forwarder")
 
 
 @given(st.text())
@@ -204,7 +216,7 @@ def test_a_spec_means_the_same_in_another_directory(write: Write, monkeypatch: p
         ("json:", "'json:' is no module"),
         ("throttle", "throttle needs the setting 'rate': add rate=1MB"),
         ("throttle,rat=1", "throttle has no setting 'rat'; did you mean 'rate'?"),
-        ("throttle,rate=0", "throttle: rate must be at least 1 byte per second"),
+        ("throttle,rate=0", "throttle: rate must be between 1 byte"),
         ("throttle,rate=1,direction=outbond", "throttle: setting 'direction' must be one of "),
         ("tap", "tap needs the setting 'file': add file=FILE"),
         ("tap,file=x,first=0", "tap: first must be at least 1 byte"),

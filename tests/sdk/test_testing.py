@@ -121,7 +121,7 @@ def test_an_exception_passes_the_bytes_and_makes_the_flow_native(caplog: pytest.
     assert whole_flow(playback) == [b"one", b"two", b"three", b"", b""]
     assert module.calls == ["opened", ("outbound", b"one"), "closed"]
     assert [(hook, type(error)) for hook, error in playback.failures] == [("outbound", KeyError)]
-    assert "Trace.outbound failed on" in caplog.text
+    assert f"Trace.outbound failed on flow {playback.flow.id} from 192.0.2.1:40000" in caplog.text
 
 
 def test_an_exception_resets_where_the_module_says_so() -> None:

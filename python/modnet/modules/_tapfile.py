@@ -124,7 +124,7 @@ class Writer:
         try:
             self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise SystemRefused(f"cannot write {path}: {error.strerror}") from None
+            raise SystemRefused(f"tap cannot write {path}: {error.strerror}; give another file=") from None
         self._path = path
         self._buffer = buffer
         self._run = int.from_bytes(os.urandom(4), "little")

@@ -39,10 +39,10 @@ class Throttle(Module):
         )
 
         def __post_init__(self) -> None:
-            if self.rate < 1:
-                raise ValueError("rate must be at least 1 byte per second")
-            if self.burst < 1:
-                raise ValueError("burst must be at least 1 byte")
+            if not 1 <= self.rate <= 1 << 50:
+                raise ValueError("rate must be between 1 byte and 1 PiB per second")
+            if not 1 <= self.burst <= 1 << 40:
+                raise ValueError("burst must be between 1 byte and 1TiB")
 
     settings: Settings
 
