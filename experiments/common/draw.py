@@ -29,7 +29,7 @@ class Bar:
 
 
 def grouped(axes: Any, bars: list[Bar], title: str, colours: Sequence[str]) -> None:
-    """Draws one panel: groups side by side, a colour for each series by its place, the paper's range in black."""
+    """Draws one panel: groups side by side, coloured by place in `colours`, the paper's range in black."""
     groups = list(dict.fromkeys(bar.group for bar in bars))
     series = list(dict.fromkeys(bar.series for bar in bars))
     # A lone series is not drawn as one broad wall.
