@@ -43,7 +43,9 @@ def python() -> str:
     for candidate in (sys._base_executable, "/usr/bin/python3"):  # type: ignore[attr-defined]
         if not subprocess.run([candidate, "-c", "import test.test_socket"], capture_output=True).returncode:
             return candidate
-    raise Broken("no Python here has its test package: apt-get install libpython3.N-testsuite, N as in its version")
+    raise Broken(
+        "no Python here has its test package: apt-get install libpython3.N-testsuite, N as in its version"
+    )
 
 
 def outcomes(variant: str, suite: str, only: str | None = None, seconds: float = 300) -> dict[str, str]:

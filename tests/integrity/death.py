@@ -11,7 +11,9 @@ import signal
 import subprocess
 import time
 
+from tests.integrity.client.tree import Tree
 from tests.integrity.traffic import Traffic, traffic
+from tests.lib import census
 from tests.lib.process import until
 from tests.lib.users import Broken
 from tests.servers.base import Running
@@ -52,7 +54,7 @@ def steals_again(up: Running, before: int) -> None:
     until(lambda: up.stolen() > before, 20, f"{up.server.name} to steal again")
 
 
-async def module(ups: list[Running], tree) -> None:
+async def module(ups: list[Running], tree: Tree) -> None:
     """The module that all `ups` share dies; connections pass; started again, it gets them again."""
     ((name, pid),) = ups[0].modules().items()
     assert all(up.modules() == {name: pid} for up in ups), "the servers share one module"
@@ -88,7 +90,22 @@ async def module(ups: list[Running], tree) -> None:
             group.create_task(one(up, died))
 
 
-async def worker(up: Running, tree) -> None:
+async def link(up: Running, tree: Tree, name: str, spec: str) -> None:
+    """One module of a chain dies: its neighbour passes it over; started again, it is in the chain again."""
+    others = {other: pid for other, pid in up.modules().items() if other != name}
+    async with traffic(up.place.port, tree) as flowing:
+        await flowing.more(100)
+        death = await asyncio.to_thread(kill_and_wait, up.modules()[name])
+        await flowing.more(200)
+        await asyncio.to_thread(modnet, up, "module", "start", spec)
+        await asyncio.to_thread(until, lambda: census.flows(up.place, name) > 0, 20, f"flows in {name}")
+        await flowing.more(100)
+    assert not flowing.worse_than_cut(), flowing.worse_than_cut()[:5]
+    assert not flowing.failed(death), f"opened after {death}: {flowing.failed(death)[:5]}"
+    assert {other: up.modules()[other] for other in others} == others
+
+
+async def worker(up: Running, tree: Tree) -> None:
     """One of the server's workers dies; its connections end, and new ones reach the others."""
     children = [pid for pid in up.family() if pid != up.pid]
     modules = up.modules()
@@ -102,7 +119,7 @@ async def worker(up: Running, tree) -> None:
     assert up.modules() == modules
 
 
-async def master(up: Running, tree) -> None:
+async def master(up: Running, tree: Tree) -> None:
     """The command itself dies; its workers serve on, with their module, until they are killed too."""
     children = [pid for pid in up.family() if pid != up.pid]
     modules = up.modules()
@@ -123,7 +140,7 @@ async def master(up: Running, tree) -> None:
     assert death < last_alone
 
 
-async def everything_at_once(up: Running, tree) -> None:
+async def everything_at_once(up: Running, tree: Tree) -> None:
     """Master, workers and modules die together."""
     async with traffic(up.place.port, tree) as flowing:
         await flowing.more(100)

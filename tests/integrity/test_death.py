@@ -14,7 +14,7 @@ from tests.lib import census
 from tests.lib.place import Place
 from tests.lib.process import Program, reap_orphans
 from tests.lib.users import User
-from tests.lib.variants import NATIVE
+from tests.lib.variants import NATIVE, VARIANTS, module_names
 from tests.servers.base import Running, start
 from tests.servers.static import NGINX_SERVER
 
@@ -65,6 +65,14 @@ def rounds_of_worker(user: str, variant: str, tree, rounds: int) -> None:
 @pytest.mark.parametrize("user", BOTH)
 def test_of_the_module(user: str, tree) -> None:
     rounds_of_module(user, tree, ROUNDS, sharers=1)
+
+
+@pytest.mark.parametrize("user", BOTH)
+def test_of_each_link_of_a_chain(user: str, tree) -> None:
+    with servers(USERS[user](), 1, "chain", tree[0]) as (up,):
+        for name, spec in zip(module_names("chain"), VARIANTS["chain"], strict=True):
+            asyncio.run(death.link(up, tree[1], name, spec))
+        death.modnet(up, "module", "stop", "--all")
 
 
 @pytest.mark.parametrize("user", BOTH)

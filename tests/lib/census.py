@@ -5,6 +5,7 @@ message. It must not clean up; `sweep` does, after the comparison.
 """
 
 import contextlib
+import json
 import os
 import socket
 import struct
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tests.lib.place import Place
 from tests.lib.process import descendants, kill, reap_orphans, until
+from tests.lib.users import Broken
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,20 @@ def module_pid(place: Place, name: str) -> int | None:
             return None
         size = struct.calcsize("3i")
         return int(struct.unpack("3i", control.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[0])
+
+
+def flows(place: Place, name: str) -> int:
+    """How many flows a module has at the moment, as its control socket says."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as control:
+        control.settimeout(10)
+        control.connect(str(place.runtime / "modules" / name / "control"))
+        control.send(json.dumps({"op": "flows"}).encode())
+        count = 0
+        while not (answer := json.loads(control.recv(1 << 20))).get("done"):
+            count += 1
+        if "error" in answer:
+            raise Broken(f"{name} does not list its flows: {answer}")
+        return count
 
 
 def stolen(place: Place, pid: int) -> int:

@@ -83,7 +83,7 @@ class Place:
     def logged(self, last: int = 3000) -> str:
         """The end of every log, for a failure's message."""
         parts = []
-        for path in sorted(self.logs.iterdir()):
+        for path in [*sorted(self.logs.iterdir()), *sorted(self.runtime.glob("log/*"))]:
             text = path.read_text(errors="replace")[-last:].strip()
             if text:
                 parts.append(f"--- {path.name}\n{text}")
