@@ -1,15 +1,35 @@
 """Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
 
-from typing import Any, Literal, final
+from typing import Literal, final
+
+__all__ = [
+    "BUILD_PROFILE",
+    "COUNTERS",
+    "VERSION",
+    "Engine",
+    "Flow",
+    "apply_chain",
+    "ask",
+    "create_record",
+    "find_record",
+    "is_living",
+    "janitor_is_there",
+    "janitor_work",
+    "modules",
+    "plan_room",
+    "records",
+    "remove_record",
+    "runtime_dir",
+    "users",
+]
 
 @final
 class Flow:
     """One stolen connection. Made by the engine, given to every hook; use it inside hooks only.
 
-    Any attribute can be set on it: a module keeps there what belongs to the flow.
+    Any attribute can be set on it: a module keeps there what belongs to the flow (`modnet.flow` has the
+    types).
     """
-
-    __dict__: dict[str, Any]
 
     @property
     def id(self) -> int:
@@ -52,8 +72,6 @@ class Flow:
         """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after
         it.
         """
-    def __getattr__(self, name: str, /) -> Any: ...
-    def __setattr__(self, name: str, value: Any, /) -> None: ...
 
 @final
 class Engine:
@@ -125,3 +143,9 @@ def find_record(pid: int) -> tuple[str, int]:
 
 def apply_chain(pid: int, chain: list[str], fail_closed: bool | None = None) -> tuple[int, list[str]]:
     """Applies a chain to a running process; returns its record and the chain until now."""
+
+def janitor_is_there(runtime: str) -> bool:
+    """Whether somebody removes what killed processes leave in a runtime directory."""
+
+def janitor_work(runtime: str) -> None:
+    """Removes what killed processes leave, until nothing is left."""
