@@ -6,7 +6,6 @@ found here, each told in one line. Pure. Must not: load files (`modnet.loader` d
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 from collections.abc import Callable
@@ -113,6 +112,9 @@ def _check_spelling(cls: type[Module], where: str) -> None:
 
 def _meant(name: str) -> str | None:
     bare = re.sub(r"^(on|handle)_?", "", name.lower())
+    # Here, since few modules have methods of their own, and `modnet run` starts in front of every command.
+    import difflib
+
     joined = {hook.replace("_", ""): hook for hook in HOOKS}
     close = difflib.get_close_matches(bare.replace("_", ""), joined, n=1, cutoff=0.8)
     return joined[close[0]] if close else None

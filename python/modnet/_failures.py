@@ -7,10 +7,8 @@ threads. Must not: raise, or decide what becomes of the flow (the engine does, b
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable
 
 __all__ = ["INTERVAL", "Failures"]
@@ -21,8 +19,6 @@ _KINDS = 256
 """Most kinds remembered; then all is forgotten and said anew. A module does not have as many places to
 fail.
 """
-
-_logger = logging.getLogger("modnet")
 
 
 class Failures:
@@ -37,6 +33,10 @@ class Failures:
 
     def report(self, module: str, hook: str, flow: str, error: BaseException) -> None:
         """Counts one failure and logs it, unless its kind was logged within the last `INTERVAL` seconds."""
+        # Here, since `modnet run` imports this file in front of every command, and needs neither.
+        import logging
+        import traceback
+
         frames = traceback.extract_tb(error.__traceback__)
         file, line = (frames[-1].filename, frames[-1].lineno or 0) if frames else ("", 0)
         kind = (hook, type(error), file, line)
@@ -53,7 +53,7 @@ class Failures:
         more = f" ({silent} more like it since the last such line)" if silent else ""
         # The traceback only once a kind: after that it says nothing new.
         trace = (type(error), error, error.__traceback__) if said is None else None
-        _logger.error(
+        logging.getLogger("modnet").error(
             "%s.%s failed on %s: %s: %s%s",
             module,
             hook,

@@ -12,7 +12,6 @@ import hashlib
 import importlib
 import re
 import sys
-import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -96,6 +95,9 @@ def told(error: BaseException, where: str) -> str:
     """What somebody's code has raised, with file and line; `where` is its file, or how the user calls it."""
     if isinstance(error, SyntaxError):
         return f"{error.filename or where}:{error.lineno or 1}: {type(error).__name__}: {error.msg}"
+    # Here, since only a mistake needs it, and `modnet run` starts in front of every command.
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if frame.filename == where] or [
         frame for frame in frames if "importlib" not in frame.filename and frame.filename != __file__

@@ -17,7 +17,6 @@ the first. Must not: print, or import anything of ours.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -65,6 +64,9 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 
     Only a near miss is suggested: a wrong suggestion is worse than none.
     """
+    # Here, since only a mistake needs it, and `modnet run` starts in front of every command.
+    import difflib
+
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.7)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""

@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import importlib.metadata
 import inspect
 import json
 import re
@@ -131,6 +130,9 @@ class Available:
 
 def available() -> list[Available]:
     """Every module that has a name, sorted: built in, and installed packages' by the entry-point group."""
+    # Here, since built-in modules and files do not need it; such imports were half of the time of `load`.
+    import importlib.metadata
+
     found = [Available(name, reference, "modnet") for name, reference in BUILT_IN.items()]
     for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
         if entry.name not in BUILT_IN:

@@ -37,7 +37,6 @@ modnet.errors.UsageError: throttle has no setting 'rat'; did you mean 'rate'?
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
@@ -153,6 +152,9 @@ def check_class(cls: type[Any], owner: str) -> dict[str, Any]:
 
 def read_toml(path: Path) -> dict[str, Any]:
     """The file's table. UsageError if it is not TOML, SystemRefused if it cannot be read."""
+    # Here, since few runs have such a file, and `modnet run` starts in front of every command.
+    import tomllib
+
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
