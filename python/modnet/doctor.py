@@ -106,8 +106,8 @@ def _shim_for_others() -> Check:
     return Check(
         name,
         False,
-        f"{closed[-1]} is closed to others: programs that change their user and then exec another print a line of "
-        "ld.so and go without modules (those that only fork are not concerned)",
+        f"{closed[-1]} is closed to others: programs that change their user and exec another print a "
+        "line of ld.so and go without modules (those that only fork are not concerned)",
         "install modnet where everybody may read, or chmod o+rx",
         needed=False,
     )

@@ -71,6 +71,13 @@ def for_module(given: dict[bytes, bytes], runtime: str) -> dict[bytes, bytes]:
     ours = {b"LD_PRELOAD", b"MODNET_RECORD"}
     environment = {key: value for key, value in given.items() if key not in ours}
     environment[b"MODNET_RUNTIME_DIR"] = os.fsencode(runtime)
+    # A clone's package is in no place where the interpreter looks by itself.
+    root = Path(__file__).parent.parent
+    if root.name not in ("site-packages", "dist-packages"):
+        path = [
+            part for part in environment.get(b"PYTHONPATH", b"").split(b":") if part and part != bytes(root)
+        ]
+        environment[b"PYTHONPATH"] = b":".join([*path, bytes(root)])
     return environment
 
 

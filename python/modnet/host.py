@@ -30,6 +30,9 @@ __all__ = ["main"]
 
 def main() -> None:
     """Takes the request from stdin, runs the module until it is told to end."""
+    # The launcher becomes the command, which must not find a child that it did not make.
+    if os.fork():
+        os._exit(0)
     # A dup, so that stdout can go elsewhere while the answer is still owed.
     answer = os.dup(1)
     # The launcher's terminal may hang up; this process has a session of its own and stays.

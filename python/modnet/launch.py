@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modnet import _native, environment
+from modnet import _native, environment, janitor
 from modnet.command import Command, NotFound, NotRunnable
 from modnet.errors import ModnetError, PeerError, SystemRefused, UsageError
 from modnet.loader import Options, Spec, canonical, load, parse
@@ -174,7 +174,7 @@ def start(registry: Registry, one: Wanted, *, persistent: bool) -> int:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=_with_our_path(environment.for_module(environment.original(), registry.path)),
+        env=environment.for_module(environment.original(), registry.path),
         start_new_session=True,
     )
     assert process.stdin is not None and process.stdout is not None
@@ -183,6 +183,8 @@ def start(registry: Registry, one: Wanted, *, persistent: bool) -> int:
             pipe.write(json.dumps(message).encode())
     except BrokenPipeError:
         pass
+    # Ends at once: the process of the module is its child, and nobody's after that.
+    process.wait()
     with process.stdout as pipe:
         # The answer is one line; what comes before it is the interpreter's, which could not start.
         heard = pipe.readlines()
@@ -193,20 +195,10 @@ def start(registry: Registry, one: Wanted, *, persistent: bool) -> int:
         raise PeerError(f"the process of module {one.name!r} did not start: {last}") from None
     if "ready" in answer:
         return int(answer["ready"])
-    process.wait()
     if answer.get("errno") == errno.EEXIST and not persistent:
         return 0
     kinds: dict[int, type[ModnetError]] = {2: UsageError, 3: PeerError}
     raise kinds.get(answer.get("status"), SystemRefused)(answer["error"])
-
-
-def _with_our_path(given: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """The host must find the same package: a clone's is in no place where the interpreter looks by itself."""
-    ours = Path(__file__).parent.parent
-    if ours.name in ("site-packages", "dist-packages"):
-        return given
-    path = [part for part in given.get(b"PYTHONPATH", b"").split(b":") if part and part != bytes(ours)]
-    return given | {b"PYTHONPATH": b":".join([*path, bytes(ours)])}
 
 
 class _StartLock:
@@ -260,6 +252,7 @@ def become(registry: Registry, wanted: Sequence[Wanted], command: Command, *, fa
             registry.path, me, [one.name for one in wanted], fail_closed, base, shown
         )
     try:
+        janitor.start(registry.path)
         env = environment.for_command(given, registry.path, record, sanitised=command.sanitised)
         environment.restore_signals()
         os.execve(command.path, command.argv, env)

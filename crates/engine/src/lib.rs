@@ -3,6 +3,8 @@ pub mod apply;
 pub mod census;
 pub mod control;
 pub mod error;
+pub mod janitor;
+mod pidfd;
 pub mod procs;
 pub mod record;
 pub mod registry;

@@ -8,8 +8,6 @@
 //! Rules: `add` and the end exclude each other, so a launcher never gets a yes from a module that is ending.
 //! It must not stop anything itself: it calls `when_empty` once.
 
-mod pidfd;
-
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use crate::census;
 use crate::error::{Error, Result};
+use crate::pidfd::{open, Poller};
 use crate::procs::{self, Seen};
 use crate::record::Record;
 use crate::runtime::Runtime;
-use pidfd::{open, Poller};
 
 /// Between the first look that finds nobody and the second: a `modnet run` in a shell's loop finds its module warm.
 pub const LINGER: Duration = Duration::from_secs(1);

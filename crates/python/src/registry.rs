@@ -10,7 +10,7 @@ use modnet_abi::counter;
 use modnet_engine::error::{Error, Result};
 use modnet_engine::record::{room, Plan, Record};
 use modnet_engine::runtime::Runtime;
-use modnet_engine::{apply, census, control, record, registry};
+use modnet_engine::{apply, census, control, janitor, record, registry};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
@@ -143,6 +143,18 @@ fn apply_chain(
     })
 }
 
+/// Whether somebody removes what killed processes leave.
+#[pyfunction]
+fn janitor_is_there(runtime: &str) -> PyResult<bool> {
+    janitor::is_there(&Runtime::at(runtime).map_err(raise)?).map_err(raise)
+}
+
+/// Removes what killed processes leave, until nothing is left.
+#[pyfunction]
+fn janitor_work(py: Python<'_>, runtime: &str) -> PyResult<()> {
+    outside(py, || janitor::work(&Runtime::at(runtime)?))
+}
+
 /// Adds everything here to the extension.
 ///
 /// # Errors
@@ -163,5 +175,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(records, module)?)?;
     module.add_function(wrap_pyfunction!(users, module)?)?;
     module.add_function(wrap_pyfunction!(find_record, module)?)?;
-    module.add_function(wrap_pyfunction!(apply_chain, module)?)
+    module.add_function(wrap_pyfunction!(apply_chain, module)?)?;
+    module.add_function(wrap_pyfunction!(janitor_is_there, module)?)?;
+    module.add_function(wrap_pyfunction!(janitor_work, module)?)
 }

@@ -23,7 +23,7 @@ def command() -> None:
 @click.argument("spec", metavar="MODULE[,key=value…]", shell_complete=module_specs)
 def start(spec: str) -> None:
     """Start a module that stays until it is stopped, whoever uses it."""
-    from modnet import launch
+    from modnet import janitor, launch
     from modnet.errors import UsageError
     from modnet.registry import Registry
 
@@ -35,6 +35,7 @@ def start(spec: str) -> None:
             f"or register this one under another name ({spec},as=NAME)"
         )
     launch.start(registry, wanted, persistent=True)
+    janitor.start(registry.path)
 
 
 @command.command("stop")
