@@ -212,6 +212,9 @@ class Playback:
                 raise
             self.failures.append((hook, error))
             self.module._hook_failed(hook, cast("Flow", self.flow), error)
+            if hook == "closed":
+                # Over already: there is nothing left to pass or to reset.
+                return fallback
             if self.module.on_error == "reset":
                 self.was_reset = True
             else:

@@ -140,6 +140,15 @@ def test_exceptions_in_other_hooks_follow_the_same_rule(hook: str) -> None:
     assert [failed for failed, _ in playback.failures] == [hook]
 
 
+def test_a_failure_in_closed_resets_nothing() -> None:
+    module = Trace(closed=KeyError())
+    module.on_error = "reset"
+    playback = Playback(module, strict=False)
+    whole_flow(playback)
+    assert not playback.was_reset
+    assert len(playback.failures) == 1
+
+
 def test_a_strict_playback_raises_what_the_hook_has_raised() -> None:
     with pytest.raises(KeyError):
         Playback(Trace(opened=KeyError()))
