@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.shim.host import SHIM, Host
+pytest.register_assert_rewrite("tests.shim.host")
+
+from tests.shim.host import SHIM, Host  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -90,6 +90,10 @@ class Peer:
         self.flows.clear()
         assert not self.errors, self.errors
 
+    def join(self) -> None:
+        """Waits for the thread, which ends by `stop` alone."""
+        self._thread.join()
+
     def freeze(self) -> None:
         """Receives nothing any more, though it is alive."""
         self._waker.send(b"x")
@@ -157,6 +161,9 @@ class Peer:
                     self._send(flow, flow.other(one), data)
                 else:
                     flow.ended.add(one)
+                    if one is flow.left and flow.right.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == RESET_NOW:
+                        self._end(flow, reset=True)
+                        return
                     if flow.other(one) not in flow.waiting:
                         flow.other(one).shutdown(socket.SHUT_WR)
         except BlockingIOError:

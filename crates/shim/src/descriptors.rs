@@ -40,7 +40,10 @@ fn is_ours(fd: c_int) -> bool {
 /// stay; of one that the loop has closed already it has gone too, which must not look like a mistake of the loop's.
 fn close_ours(fd: c_int) -> c_int {
     let original = (fd as u32 - record::base()) as c_int;
-    if fds::flags(original) & fds::STOLEN == 0 {
+    let known = fds::flags(original) & fds::STOLEN != 0;
+    // In a vfork's child the duplicate may be newer than what its parent's memory knows.
+    let stays = known || (process::shares_memory() && sys::fcntl(original, libc::F_GETFD, 0).is_ok());
+    if !stays {
         sys::close(fd);
     }
     0
@@ -54,6 +57,8 @@ pub fn dup(fd: c_int, cloexec: bool, native: impl FnOnce() -> c_int) -> c_int {
         replaced(new);
         if stolen {
             hidden::follow(fd, new, cloexec);
+        } else if fds::is_listener(fd) && !process::shares_memory() {
+            fds::set(new, fds::flags(fd), fds::recorded_cookie(fd));
         }
     }
     new

@@ -24,9 +24,11 @@ pub const LISTENER: u32 = 8;
 pub const FOREIGN: u32 = 16;
 /// A listener with options that the intermediate sockets have to inherit.
 pub const INHERIT: u32 = 32;
+/// A listener first met at its accept: connections were made before it was prepared.
+pub const LATE: u32 = 64;
 
 struct Slot {
-    /// SO_COOKIE of the intermediate socket.
+    /// SO_COOKIE of the intermediate socket, or of the listener.
     cookie: AtomicU64,
     flags: AtomicU32,
 }
@@ -95,6 +97,11 @@ pub fn hidden_number(fd: i32) -> i32 {
 /// The cookie of the socket that is open at `fd`.
 pub fn cookie(fd: i32) -> Option<u64> {
     sys::option_of::<u64>(fd, libc::SOL_SOCKET, libc::SO_COOKIE).ok().map(|(cookie, _)| cookie)
+}
+
+/// Whether the record of a listener is that of the socket that is open there now.
+pub fn is_listener(fd: i32) -> bool {
+    flags(fd) & LISTENER != 0 && cookie(fd) == Some(recorded_cookie(fd))
 }
 
 /// The hidden duplicate's number, if `fd` is a stolen socket. Costs one getsockopt where a record says so (0.15 µs),

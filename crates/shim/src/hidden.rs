@@ -5,6 +5,7 @@
 use modnet_abi::record::RESERVED_FDS;
 
 use crate::sys::{self, Errno};
+use crate::process::{self, Memory};
 use crate::{fds, limits, record};
 
 /// Whether a descriptor's number leaves room for a hidden duplicate.
@@ -16,13 +17,13 @@ pub fn fits(fd: i32) -> bool {
 ///
 /// # Errors
 /// EEXIST where the application has that number itself; otherwise as dup3.
-pub fn place(from: i32, to: i32, cloexec: bool) -> sys::Result<()> {
+pub fn place(from: i32, to: i32, cloexec: bool, memory: Memory) -> sys::Result<()> {
     if !limits::may_collide() {
         // Nobody but us has numbers there: what stands there is stale.
-        return limits::with_room(|| sys::dup3(from, to, cloexec)).map(drop);
+        return limits::with_room(memory, || sys::dup3(from, to, cloexec)).map(drop);
     }
     let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
-    let got = limits::with_room(|| sys::fcntl(from, command, to as usize))? as i32;
+    let got = limits::with_room(memory, || sys::fcntl(from, command, to as usize))? as i32;
     if got == to {
         return Ok(());
     }
@@ -34,10 +35,11 @@ pub fn place(from: i32, to: i32, cloexec: bool) -> sys::Result<()> {
 /// this is a vfork's child) a record. Best effort: without room for it the duplicate carries data all the same.
 pub fn follow(old: i32, new: i32, cloexec: bool) {
     let flags = fds::flags(old);
-    if !fits(new) || place(fds::hidden_number(old), fds::hidden_number(new), cloexec).is_err() {
+    let memory = process::memory();
+    if !fits(new) || place(fds::hidden_number(old), fds::hidden_number(new), cloexec, memory).is_err() {
         return;
     }
-    if !crate::process::shares_memory() {
+    if memory == Memory::Own {
         fds::set(new, flags, fds::recorded_cookie(old));
     }
 }

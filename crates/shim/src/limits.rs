@@ -8,7 +8,8 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::answer::Answer;
 use crate::sys::{self, Errno};
-use crate::{process, record};
+use crate::process::{self, Memory};
+use crate::record;
 
 /// The application's soft limit, and the real hard one, as last seen.
 static SOFT: AtomicU64 = AtomicU64::new(0);
@@ -48,12 +49,12 @@ pub fn may_collide() -> bool {
 }
 
 /// Runs `make`, which makes a descriptor with a number below `top()`, with the soft limit out of its way.
-pub fn with_room<T>(make: impl Fn() -> sys::Result<T>) -> sys::Result<T> {
+pub fn with_room<T>(memory: Memory, make: impl Fn() -> sys::Result<T>) -> sys::Result<T> {
     let top = u64::from(record::top());
     if SOFT.load(Ordering::Relaxed) >= top {
         return make();
     }
-    if process::shares_memory() {
+    if memory == Memory::Shared {
         return alone(top, &make);
     }
     RAISERS.fetch_add(1, Ordering::AcqRel);

@@ -20,11 +20,11 @@ pub fn known(fd: i32) -> u32 {
     if flags & fds::STOLEN != 0 && fds::stolen(fd).is_some() {
         return 0;
     }
-    look(fd)
+    look(fd, fds::LATE)
 }
 
-/// Asks the socket, and prepares it where it is TCP's.
-pub fn look(fd: i32) -> u32 {
+/// Asks the socket, and prepares it where it is TCP's. `late` is [`fds::LATE`] or 0.
+pub fn look(fd: i32, late: u32) -> u32 {
     let Ok(protocol) = sys::option(fd, libc::SOL_SOCKET, libc::SO_PROTOCOL) else { return 0 };
     if sys::option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) != Ok(1) {
         return 0;
@@ -40,7 +40,7 @@ pub fn look(fd: i32) -> u32 {
         fds::set(fd, fds::FOREIGN, 0);
         return fds::FOREIGN;
     }
-    let mut flags = fds::LISTENER;
+    let mut flags = fds::LISTENER | late;
     for (name, bit) in [(libc::TCP_NODELAY, fds::NODELAY), (libc::TCP_CORK, fds::CORK)] {
         if sys::option(fd, TCP, name).is_ok_and(|value| value != 0) {
             flags |= bit;
@@ -53,7 +53,7 @@ pub fn look(fd: i32) -> u32 {
     if hands_down(fd) {
         flags |= fds::INHERIT;
     }
-    fds::set(fd, flags, 0);
+    fds::set(fd, flags, fds::cookie(fd).unwrap_or(0));
     flags
 }
 

@@ -16,8 +16,12 @@ pub unsafe fn on_real(number: c_long, fd: c_int, b: usize, c: usize) -> Answer {
 
 /// After listen has succeeded on a socket of the application's own.
 pub fn listening(fd: c_int) {
-    fds::change(fd, 0, fds::LISTENER | fds::FOREIGN | fds::INHERIT);
+    if fds::is_listener(fd) {
+        // Once more, for another backlog.
+        return;
+    }
+    fds::take(fd);
     if record::active() {
-        listener::look(fd);
+        listener::look(fd, 0);
     }
 }

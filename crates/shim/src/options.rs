@@ -28,7 +28,7 @@ pub unsafe fn set(fd: c_int, level: c_int, name: c_int, value: *const c_void, le
     };
     let goes = table::option(true, level, name);
     let Some(hidden) = fds::stolen(fd) else {
-        return if listens(fd, flags) { set_on_listener(fd, goes, on, value, len) } else { Answer::Native };
+        return if fds::is_listener(fd) { set_on_listener(fd, goes, on, value, len) } else { Answer::Native };
     };
     match goes {
         Goes::Intermediate => Answer::Native,
@@ -84,7 +84,7 @@ pub unsafe fn get(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len:
     let Some(hidden) = fds::stolen(fd) else {
         return match goes {
             // SAFETY: the caller's.
-            Goes::Remembered(bit) if listens(fd, flags) => unsafe { answer(flags & bit != 0, value, len) },
+            Goes::Remembered(bit) if fds::is_listener(fd) => unsafe { answer(flags & bit != 0, value, len) },
             _ => Answer::Native,
         };
     };
@@ -105,11 +105,6 @@ pub unsafe fn get(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len:
             unsafe { sys::call(libc::SYS_getsockopt, a) }.into()
         }
     }
-}
-
-/// Whether a record that says "listener" is true: a number may have come back as another socket.
-fn listens(fd: c_int, flags: u32) -> bool {
-    flags & fds::LISTENER != 0 && sys::option(fd, libc::SOL_SOCKET, libc::SO_ACCEPTCONN) == Ok(1)
 }
 
 /// Keeps a yes or no that the kernel is not told.
@@ -141,7 +136,7 @@ unsafe fn answer(on: bool, value: *mut c_void, len: *mut socklen_t) -> Answer {
 /// # Safety
 /// As [`get`].
 unsafe fn answer_number(number: c_int, value: *mut c_void, len: *mut socklen_t) -> Answer {
-    if value.is_null() || len.is_null() {
+    if len.is_null() {
         return Answer::Failed(Errno(libc::EFAULT));
     }
     // SAFETY: the caller's: len is the room at value.
@@ -152,6 +147,9 @@ unsafe fn answer_number(number: c_int, value: *mut c_void, len: *mut socklen_t) 
         }
         let bytes = number.to_ne_bytes();
         let count = bytes.len().min(room as usize);
+        if value.is_null() && count != 0 {
+            return Answer::Failed(Errno(libc::EFAULT));
+        }
         core::ptr::copy_nonoverlapping(bytes.as_ptr(), value.cast::<u8>(), count);
         *len = count as socklen_t;
     }

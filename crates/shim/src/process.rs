@@ -57,9 +57,38 @@ pub fn own() -> Option<&'static State> {
     (state.owner.load(Ordering::Acquire) == me).then_some(state)
 }
 
+/// The same without asking for the pid (0.3 µs): for accept, which no vfork's child calls in its short life. A fork's child
+/// is told apart all the same.
+pub fn presumed() -> Option<&'static State> {
+    // SAFETY: as in `own`.
+    let state = unsafe { STATE.load(Ordering::Acquire).as_ref() }?;
+    if state.owner.load(Ordering::Acquire) != 0 {
+        return Some(state);
+    }
+    own()
+}
+
 /// Whether this is a vfork's child, which lives in its parent's memory.
 pub fn shares_memory() -> bool {
-    own().is_none()
+    memory() == Memory::Shared
+}
+
+/// Whose memory this process writes to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// Its own.
+    Own,
+    /// Its parent's.
+    Shared,
+}
+
+/// Asks.
+pub fn memory() -> Memory {
+    if own().is_some() {
+        Memory::Own
+    } else {
+        Memory::Shared
+    }
 }
 
 /// Remembers that a connection stands at `first_connection() + index`.

@@ -1,51 +1,62 @@
 //! close_range and closefrom: a program that closes a range of descriptors closes their hidden duplicates with them,
 //! and no others.
 //!
-//! O(highest stolen descriptor), fine while that is small; a program calls these once, before it execs.
+//! O(highest stolen descriptor, or first number of the range), fine while that is small; a program calls these once, before it execs.
 
 use crate::answer::Answer;
 use crate::sys;
-use crate::{fds, process, record};
+use crate::process::{self, Memory};
+use crate::{fds, record};
 
 /// From `<linux/close_range.h>`: set close-on-exec instead of closing.
 const CLOEXEC: u32 = 4;
 
-/// Closes (or marks) `first..=last`. Native where nothing of ours exists or the kernel lacks the call.
+/// Closes (or marks) `first..=last`. Native where nothing of ours exists.
 pub fn close_range(first: u32, last: u32, flags: u32) -> Answer {
     if record::page().is_none() || first > last {
         return Answer::Native;
     }
-    let forget = flags & CLOEXEC == 0 && !process::shares_memory();
-    let mut from = first;
-    for fd in 0..fds::high() {
-        if fds::flags(fd as i32) & fds::STOLEN == 0 {
-            continue;
-        }
-        let hidden = record::base() + fd;
-        let own = (first..=last).contains(&fd);
-        let covered = (first..=last).contains(&hidden);
-        if own && !covered {
-            let _ = sys::close_range(hidden, hidden, flags);
-        }
-        if !own && covered {
-            // The hidden duplicate of a descriptor that stays open: numbers ascend, so the pieces do.
-            if from < hidden {
-                if let Err(error) = sys::close_range(from, hidden - 1, flags) {
-                    return Answer::Failed(error);
-                }
-            }
-            from = hidden + 1;
-        }
-    }
-    if forget {
+    let memory = process::memory();
+    let result = in_pieces(first, last, flags, memory);
+    if result.is_ok() && flags & CLOEXEC == 0 && memory == Memory::Own {
         for fd in first..fds::high().min(last.saturating_add(1)) {
             fds::take(fd as i32);
         }
     }
-    if from > last {
-        return Answer::Done(0);
+    result.into()
+}
+
+fn in_pieces(first: u32, last: u32, flags: u32, memory: Memory) -> sys::Result<usize> {
+    let range = first..=last;
+    let mut from = first;
+    for fd in 0..fds::high().max(first.min(fds::FDS)) {
+        if !has_duplicate(fd as i32, memory, fd < first) {
+            continue;
+        }
+        let hidden = record::base() + fd;
+        let (own, covered) = (range.contains(&fd), range.contains(&hidden));
+        if own && !covered {
+            sys::close_range(hidden, hidden, flags)?;
+        }
+        if !own && covered {
+            // The hidden duplicate of a descriptor that stays open: numbers ascend, so the pieces do.
+            if from < hidden {
+                sys::close_range(from, hidden - 1, flags)?;
+            }
+            from = hidden + 1;
+        }
     }
-    sys::close_range(from, last, flags).into()
+    if from > last {
+        return Ok(0);
+    }
+    sys::close_range(from, last, flags)
+}
+
+/// Whether a descriptor has a hidden duplicate. A vfork's child may have given it one a moment ago (standard input, by dup2) that
+/// its parent's memory knows nothing of: there the number itself is asked, where the range leaves it alone.
+fn has_duplicate(fd: i32, memory: Memory, stays: bool) -> bool {
+    fds::flags(fd) & fds::STOLEN != 0
+        || (memory == Memory::Shared && stays && sys::fcntl(fds::hidden_number(fd), libc::F_GETFD, 0).is_ok())
 }
 
 /// closefrom, which cannot fail.

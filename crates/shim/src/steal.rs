@@ -1,23 +1,16 @@
 //! accept: the real socket goes to the chain, the application gets an intermediate one under the same number.
 //!
-//! Calls per stolen socket: accept4, getsockopt, getpid, socketpair, prlimit twice around the hidden duplicate's dup3 (where
-//! the application's limit stands below), getsockopt, sendmsg, dup3, two closes. Everything that can fail comes before the
-//! message, so that nothing has to be taken back.
+//! Calls beside accept4 itself: socketpair, prlimit, dup3, prlimit (the hidden duplicate; no prlimit where the application's own
+//! limit is high enough), getsockopt, sendmsg, dup3, two closes. Everything that can fail comes before the message, so that nothing
+//! has to be taken back.
 
 use modnet_abi::counter::Counter;
 
 use crate::answer::fail;
 use crate::pair::Pair;
+use crate::process::{self, Memory};
 use crate::sys::{self, Errno};
-use crate::{fds, hidden, listener, process, queue, record};
-
-/// Why a socket is handed out as it is.
-enum Bypass {
-    /// It is not TCP's (a listener of another kind came back under a known number).
-    Foreign,
-    /// Counted.
-    Because(Counter),
-}
+use crate::{fds, hidden, listener, queue, record};
 
 /// What accept does. `native` accepts with the flags it is given, and says whether it could obey SOCK_NONBLOCK.
 pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool) -> i32 {
@@ -43,11 +36,7 @@ pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool)
             record::count(Counter::Stolen, 1);
             real
         }
-        Err(Bypass::Foreign) => {
-            sys::set_nonblocking(real, flags & libc::SOCK_NONBLOCK != 0);
-            real
-        }
-        Err(Bypass::Because(reason)) => {
+        Err(reason) => {
             record::count(reason, 1);
             bypass(real, from, flags)
         }
@@ -80,25 +69,23 @@ fn forget_stale(fd: i32) -> i32 {
     fd
 }
 
-fn steal(real: i32, from: u32, flags: i32) -> Result<(), Bypass> {
-    // Both "is it TCP?", asked of the socket itself, and "did it inherit NODELAY?" (not if it came before we set that).
-    match sys::option(real, libc::IPPROTO_TCP, libc::TCP_NODELAY) {
-        Ok(0) => drop(sys::set_option(real, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)),
-        Ok(_) => {}
-        Err(_) => return Err(Bypass::Foreign),
+/// Steals `real`, or says which counter tells why not.
+fn steal(real: i32, from: u32, flags: i32) -> Result<(), Counter> {
+    if from & fds::LATE != 0 {
+        // It may have been connected before its listener had TCP_NODELAY to hand down.
+        let _ = sys::set_option(real, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1);
     }
     forget_stale(real);
     if !hidden::fits(real) {
-        return Err(Bypass::Because(Counter::FdRange));
+        return Err(Counter::FdRange);
     }
-    // A vfork's child may not write what its parent would read.
-    let state = process::own().ok_or(Bypass::Because(Counter::SystemError))?;
-    let pair = Pair::make().map_err(|error| Bypass::Because(no_descriptor(error)))?;
+    let state = process::presumed().ok_or(Counter::SystemError)?;
+    let pair = Pair::make().map_err(no_descriptor)?;
     let cloexec = flags & libc::SOCK_CLOEXEC != 0;
-    if let Err(error) = hidden::place(real, fds::hidden_number(real), cloexec) {
+    if let Err(error) = hidden::place(real, fds::hidden_number(real), cloexec, Memory::Own) {
         pair.discard();
         let reason = if error.0 == libc::ENOMEM { Counter::SystemError } else { Counter::FdRange };
-        return Err(Bypass::Because(reason));
+        return Err(reason);
     }
     if flags & libc::SOCK_NONBLOCK == 0 {
         sys::set_nonblocking(pair.app(), false);
@@ -115,7 +102,7 @@ fn steal(real: i32, from: u32, flags: i32) -> Result<(), Bypass> {
         Err(reason) => {
             pair.discard();
             sys::close(fds::hidden_number(real));
-            return Err(Bypass::Because(reason));
+            return Err(reason);
         }
     };
     fds::set(real, fds::STOLEN | from & (fds::NODELAY | fds::CORK), cookie);
