@@ -33,7 +33,7 @@ class Trace(Module):
         return result
 
     def opened(self, flow: modnet.Flow) -> None:
-        return self._answer("opened")
+        self._answer("opened")
 
     def outbound(self, flow: modnet.Flow, data: memoryview) -> Any:
         return self._answer("outbound", data)
@@ -48,7 +48,7 @@ class Trace(Module):
         return self._answer("inbound_end")
 
     def closed(self, flow: modnet.Flow) -> None:
-        return self._answer("closed")
+        self._answer("closed")
 
 
 def whole_flow(playback: Playback) -> list[bytes]:
@@ -221,7 +221,7 @@ def test_limits_are_recorded_and_wrong_ones_refused() -> None:
         ("both", 1, 0),
     ]:
         with pytest.raises(ValueError):
-            flow.limit(*arguments)  # type: ignore[arg-type]
+            flow.limit(*arguments)
     with pytest.raises(ValueError, match='direction must be "outbound", "inbound" or "both", not \'up\''):
         flow.forward("up")
 
