@@ -30,8 +30,14 @@ class Modnet:
     def popen(self, *arguments: str, **more) -> subprocess.Popen:
         """Starts `modnet ARGUMENTS`; its output can be read."""
         given = {
-            "env": self.place.environment(), "cwd": self.place.directory, "stdin": subprocess.DEVNULL,
-            "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **self.as_user()}
+            "env": self.place.environment(),
+            "cwd": self.place.directory,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            **self.as_user(),
+        }
         return subprocess.Popen(self.argv(*arguments), **(given | more))
 
     def as_user(self) -> dict:
@@ -57,7 +63,9 @@ class Modnet:
     def server(self, *modules: str, options: Sequence[str] = ()) -> subprocess.Popen:
         """`modnet run -m …` of a program that does nothing until its input ends."""
         chain = [word for module in modules for word in ("-m", module)]
-        running = self.popen("run", *chain, *options, "--", "sh", "-c", "echo here; cat", stdin=subprocess.PIPE)
+        running = self.popen(
+            "run", *chain, *options, "--", "sh", "-c", "echo here; cat", stdin=subprocess.PIPE
+        )
         if running.stdout.readline() != "here\n":
             raise AssertionError(running.communicate()[1])
         return running
@@ -84,5 +92,3 @@ def places(user: User | None = None) -> Iterator[Modnet]:
         census.sweep(before)
         reap_orphans()
         shutil.rmtree(place.directory)
-
-

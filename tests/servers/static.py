@@ -67,10 +67,13 @@ Alias /scripts {here}
 php_admin_value post_max_size 64M
 """
 
+# More threads in each process than the load has clients: the event MPM closes kept-alive connections when all threads
+# of a process are busy.
 EVENT = """
 StartServers 2
-ThreadsPerChild 32
-MaxRequestWorkers 128
+ThreadLimit 128
+ThreadsPerChild 128
+MaxRequestWorkers 256
 """
 
 HASH_PHP = """<?php
