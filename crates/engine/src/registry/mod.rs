@@ -179,8 +179,17 @@ fn remove_stale(runtime: &Runtime, name: &str) -> Result<()> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) => Err(e),
     };
-    removed
-        .map_err(|e| Error::system(format!("cannot remove what a dead module left, {}", path.display()), &e))
+    removed.map_err(|e| {
+        Error::system(format!("cannot remove what a dead module left, {}", path.display()), &e)
+    })?;
+    // A log in which something stands stays: it may say why the module died.
+    let log = runtime.path.join("log").join(format!("{name}.log"));
+    if fs::symlink_metadata(&log).is_ok_and(|meta| meta.len() == 0) {
+        let _ = fs::remove_file(&log);
+    }
+    // Succeeds where that was the last one.
+    let _ = fs::remove_dir(runtime.path.join("log"));
+    Ok(())
 }
 
 /// The names of the living modules, sorted.
