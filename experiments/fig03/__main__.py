@@ -17,7 +17,7 @@ from experiments.fig03 import analysis, measure, plan, variants
 _TOOLS = [["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"], ["cc", "--version"]]
 # Rounds and seconds of a round, of a warm-up. Quick: two rounds of the checked cells end within 60 s.
 _FULL = (10, 2.0, 1.0)
-_QUICK = (2, 0.7, 0.3)
+_QUICK = (2, 0.5, 0.2)
 
 
 def main() -> None:
