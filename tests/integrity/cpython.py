@@ -5,13 +5,17 @@ that a flaky one is told from a difference; KNOWN is the only way for a differen
 row has its reason.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import xml.etree.ElementTree as xml
+from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lib import census
 from tests.lib.place import Place
+from tests.lib.process import Program, until
 from tests.lib.users import Broken, ordinary, root
 from tests.lib.variants import NATIVE, wrap
 
@@ -28,6 +32,8 @@ FULL = [
     "test_selectors",
 ]
 
+# Suites that accept no TCP connection; they show that the shim leaves the rest alone.
+WITHOUT_TCP = {"test_selectors"}
 # Never run: a connection over vsock to oneself hangs natively in some virtual machines, and concerns no TCP
 # socket.
 IGNORED = "*VSOCK*"
@@ -48,44 +54,41 @@ def python() -> str:
     )
 
 
-def outcomes(variant: str, suite: str, only: str | None = None, seconds: float = 300) -> dict[str, str]:
-    """Runs a suite (or its test `only`) and returns each test's outcome."""
+@dataclass
+class Outcomes:
+    """Each test's outcome by name, and how many sockets went through the variant's modules meanwhile."""
+
+    tests: dict[str, str]
+    stolen: int = 0
+
+
+def outcomes(variant: str, suite: str, only: str | None = None, seconds: float = 300) -> Outcomes:
+    """Runs a suite (or its test `only`). Where it hung or crashed there is no report, and so no outcomes."""
     place = Place(root() if os.geteuid() == 0 else ordinary())
+    before = census.take(place)
+    found = Outcomes({})
     try:
         report = place.directory / "report.xml"
-        chosen = ["-m", only] if only else []
         # regrtest's own deadline shows where a test hangs.
-        command = [
-            python(),
-            "-m",
-            "test",
-            "--timeout",
-            "60",
-            "--junit-xml",
-            str(report),
-            "-i",
-            IGNORED,
-            *RESOURCES.get(suite, []),
-            *chosen,
-            "-v",
-            suite,
-        ]
-        done = subprocess.run(
-            wrap(place, variant, command),
-            cwd=place.directory,
-            env=place.environment(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-        )
-        if not report.exists():
-            print(f"{suite} {variant} ended with {done.returncode}:\n{done.stdout[-5000:]}")
-            return {}
-        return read(report)
+        command = [python(), "-m", "test", "--timeout", "60", "--junit-xml", str(report), "-v"]
+        command += ["-i", IGNORED, *RESOURCES.get(suite, []), *(["-m", only] if only else []), suite]
+        program = Program(place, wrap(place, variant, command), f"{suite}-{variant}")
+
+        def ended() -> bool:
+            # The record goes with the process, so its counter is looked at as long as it lives.
+            with contextlib.suppress(FileNotFoundError):
+                found.stolen = max(found.stolen, census.stolen(place, program.pid))
+            return program.process.poll() is not None
+
+        until(ended, seconds, f"{suite} {variant} to end")
+        if report.exists():
+            found.tests = read(report)
+        else:
+            print(f"{suite} {variant} ended with {program.process.returncode}:\n{place.logged(last=6000)}")
+        return found
     finally:
+        census.sweep(before)
+        Program.running[:] = [p for p in Program.running if p.place is not place]
         place.remove()
 
 
@@ -101,22 +104,25 @@ def read(report: Path) -> dict[str, str]:
 def differences(variant: str, suite: str) -> dict[str, str]:
     """Tests that pass natively and not under the variant, with what became of them there."""
     native, ours = outcomes(NATIVE, suite), outcomes(variant, suite)
-    passed = [name for name, outcome in native.items() if outcome == "ok"]
+    passed = [name for name, outcome in native.tests.items() if outcome == "ok"]
     if not passed:
         raise Broken(f"{suite}: nothing passes natively")
-    suspects = [name for name in passed if ours.get(name) != "ok"]
-    print(f"{suite} {variant}: of {len(passed)} tests that pass natively {len(passed) - len(suspects)} pass")
+    suspects = [name for name in passed if ours.tests.get(name) != "ok"]
+    if not ours.stolen and suite not in WITHOUT_TCP:
+        raise Broken(f"{suite} {variant}: no socket went through a module")
+    passing = len(passed) - len(suspects)
+    print(f"{suite} {variant}: {ours.stolen} sockets; {passing} of {len(passed)} that pass natively pass")
     if len(suspects) > MOST_SUSPECTS:
-        return {name: ours.get(name, "missing") for name in suspects}
+        return {name: ours.tests.get(name, "missing") for name in suspects}
     confirmed = {}
     for name in suspects:
         again = {
-            which: [outcomes(which, suite, name).get(name, "missing") for _ in range(3)]
+            which: [outcomes(which, suite, name).tests.get(name, "missing") for _ in range(3)]
             for which in (NATIVE, variant)
         }
-        print(f"  {name}: {ours.get(name, 'missing')} at first, then {again}")
+        print(f"  {name}: {ours.tests.get(name, 'missing')} at first, then {again}")
         if again[variant] != ["ok"] * 3 and again[NATIVE] == ["ok"] * 3:
-            confirmed[name] = f"{ours.get(name, 'missing')}, then {again[variant]}"
+            confirmed[name] = f"{ours.tests.get(name, 'missing')}, then {again[variant]}"
     return confirmed
 
 

@@ -30,13 +30,12 @@ def drive(server: str, variant: str, user: str, tree, connections: int, seed: in
             pytest.fail(f"{result}\n{up.place.logged()}")
         assert up.modules() == modules, f"a module died: {up.place.logged()}"
         if variant != NATIVE:
-            # Apache asks the kernel to keep connections back until they bring data, so those that bring none may
-            # never be accepted.
+            # Apache asks the kernel to keep connections back until they bring data, so those that bring none
+            # may never be accepted.
             least = connections - result.counts["reset_early", "gone"]
             assert up.stolen() >= least, f"{up.stolen()} of {connections} connections were stolen"
             # Once the clients have gone so have the flows' descriptors; a connection of each process that
-            # steals stays, for each core and module.
-            # And what a first flow opens for good.
+            # steals stays, for each core and module, and what a first flow opens for good.
             more = len(up.family()) * (os.cpu_count() or 1) + 4
             idle({pid: count + more for pid, count in level.items()}, 20)
 

@@ -67,8 +67,8 @@ Alias /scripts {here}
 php_admin_value post_max_size 64M
 """
 
-# More threads in each process than the load has clients: the event MPM closes kept-alive connections when all threads
-# of a process are busy.
+# More threads in each process than the load has clients: the event MPM closes kept-alive connections when all
+# threads of a process are busy.
 EVENT = """
 StartServers 2
 ThreadLimit 128
