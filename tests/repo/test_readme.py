@@ -40,11 +40,23 @@ def here(command: str) -> list[str]:
     return [str(Path(sys.executable).parent / "modnet"), *words[1:]] if "modnet" in words[0] else words
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def place():
     mine = Place(root() if os.geteuid() == 0 else ordinary())
     yield mine
     mine.remove()
+
+
+@pytest.fixture(scope="module")
+def server(place):
+    """The README's server, on a port of ours; the commands that look around have something to see."""
+    words = [str(ROOT / word) if word.startswith("examples/") else word for word in here(SERVER)]
+    words[-1] = str(place.port)
+    place.write("hello.txt", "hello, world")
+    program = Program(place, words, "server")
+    program.wait_for(lambda: listening(place.port), 30, "a listener")
+    yield program
+    program.stop()
 
 
 def test_the_module_comes_before_any_prose():
@@ -67,27 +79,21 @@ def test_make_knows_its_target(command):
     subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)
 
 
-def test_the_server_answers_in_capitals(place):
+def test_the_server_answers_in_capitals(place, server):
     port = SERVER.rsplit(None, 1)[1]
     assert f":{port}/" in CLIENT
-    words = [str(ROOT / word) if word.startswith("examples/") else word for word in here(SERVER)]
-    words[-1] = str(place.port)
-    place.write("hello.txt", "hello, world")
-    program = Program(place, words, "server")
-    try:
-        program.wait_for(lambda: listening(place.port), 30, "a listener")
-        url = CLIENT.split()[-1].replace(f":{port}/", f":{place.port}/")
-        page = subprocess.run(["curl", "-sS", url], check=True, capture_output=True, text=True).stdout
-        assert "HELLO.TXT" in page
-        assert page == page.upper()
-        with urllib.request.urlopen(url + "hello.txt", timeout=10) as answer:
-            assert answer.read() == b"HELLO, WORLD"
-    finally:
-        program.stop()
+    url = CLIENT.split()[-1].replace(f":{port}/", f":{place.port}/")
+    page = subprocess.run(["curl", "-sS", url], check=True, capture_output=True, text=True).stdout
+    assert "HELLO.TXT" in page
+    assert page == page.upper()
+    with urllib.request.urlopen(url + "hello.txt", timeout=10) as answer:
+        assert answer.read() == b"HELLO, WORLD"
 
 
 @pytest.mark.parametrize("command", LOOKS)
-def test_the_other_commands_run(place, command):
+def test_the_other_commands_run(place, server, command):
     done = subprocess.run(here(command), env=place.environment(), capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout
+    if command.endswith((" ps", " list")):
+        assert "shout" in done.stdout
