@@ -38,7 +38,19 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         if not target.exists():
             compiler = shutil.which("cc") or "cc"
             subprocess.run(
-                [compiler, "-O1", "-Wall", "-Wno-unused-result", "-pthread", str(source), "-o", str(target), *arguments], check=True)
+                [
+                    compiler,
+                    "-O1",
+                    "-Wall",
+                    "-Wno-unused-result",
+                    "-pthread",
+                    str(source),
+                    "-o",
+                    str(target),
+                    *arguments,
+                ],
+                check=True,
+            )
         return target
 
     return build

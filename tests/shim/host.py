@@ -28,7 +28,7 @@ Steps = Mapping[str, Callable[[socket.socket], object]]
 # What every probe begins with: `conn` comes from accept, `sync(name)` lets the client do its step `name`,
 # `out(value)` says something that is compared, `call(f)` gives a result or the name of the errno.
 PRELUDE = """
-import ctypes, errno, fcntl, json, os, select, signal, socket, struct, subprocess, sys, termios, threading, time
+import ctypes, errno, fcntl, os, select, signal, socket, struct, subprocess, sys, termios, time
 def sync(name):
     print("@" + name, flush=True)
     assert sys.stdin.readline() == "\\n"
@@ -51,8 +51,7 @@ def listen(**settings):
     return listener
 def connected(listener):
     print("#%d" % listener.getsockname()[1], flush=True)
-    conn, address = listener.accept()
-    return conn
+    return listener.accept()[0]
 """
 ONE = "listener = listen()\nconn = connected(listener)\n"
 
@@ -81,14 +80,24 @@ class Host:
             environment |= {"LD_PRELOAD": str(SHIM), "MODNET_RECORD": str(self.record.path)}
         return environment
 
-    def start(self, command: Sequence[str | Path], *, stolen: bool = True, soft: int = SOFT, **more: Any) -> Any:
-        """Starts a program with pipes as its standard input and output, and an ordinary limit of descriptors."""
+    def start(
+        self, command: Sequence[str | Path], *, stolen: bool = True, soft: int = SOFT, **more: Any
+    ) -> Any:
+        """Starts a program with pipes as standard input and output, and an ordinary limit of descriptors."""
+
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
         environment = self.environment(stolen=stolen) | more.pop("env", {})
         return subprocess.Popen(
-            list(map(str, command)), env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            preexec_fn=limit, **more)
+            list(map(str, command)),
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=limit,
+            **more,
+        )
 
     def run(self, command: Sequence[str | Path], *, stolen: bool = True, **more: Any) -> str:
         """Runs to the end; its output. Fails where it fails or waits."""
@@ -103,13 +112,26 @@ class Host:
             return str(output)
 
     def probe(
-        self, body: str, steps: Steps | None = None, *, stolen: bool = True, prepare: str = ONE, **more: Any,
+        self,
+        body: str,
+        steps: Steps | None = None,
+        *,
+        stolen: bool = True,
+        prepare: str = ONE,
+        **more: Any,
     ) -> list[str]:
         """Runs a Python server and plays its client; what it said by `out`."""
-        return self.drive([sys.executable, "-c", PRELUDE + prepare + textwrap.dedent(body)], steps, stolen=stolen, **more)
+        return self.drive(
+            [sys.executable, "-c", PRELUDE + prepare + textwrap.dedent(body)], steps, stolen=stolen, **more
+        )
 
     def drive(
-        self, command: Sequence[str | Path], steps: Steps | None = None, *, stolen: bool = True, **more: Any,
+        self,
+        command: Sequence[str | Path],
+        steps: Steps | None = None,
+        *,
+        stolen: bool = True,
+        **more: Any,
     ) -> list[str]:
         """Runs a server that prints `#port`, `@step` and `=value` lines, and plays its client.
 

@@ -1,6 +1,6 @@
-"""A tiny module, so that the shim is tested by itself: binds steal queues, checks each message, forwards both ways.
+"""A tiny module, so that the shim is tested by itself: takes stolen sockets and forwards both ways.
 
-Rules: one thread, one selector; it raises what it finds wrong at `stop`. It must stay simpler than the engine: no
+Rules: one thread, one selector; what is wrong in a message it raises at `stop`. Simpler than the engine: no
 back-pressure beyond not reading while something waits to be written.
 """
 
@@ -50,7 +50,13 @@ class Peer:
     """The module `name` in the registry below `runtime`."""
 
     def __init__(
-        self, runtime: Path, name: str = "peer", *, cpus: list[int] | None = None, hold: bool = False, backlog: int = 64,
+        self,
+        runtime: Path,
+        name: str = "peer",
+        *,
+        cpus: list[int] | None = None,
+        hold: bool = False,
+        backlog: int = 64,
     ) -> None:
         self.directory = runtime / "modules" / name
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -131,7 +137,7 @@ class Peer:
             assert len(data) == HELLO_BYTES, len(data)
             assert not fds
             version, flags, record, pid, position, length, token = struct.unpack_from("<6I16s", data, 8)
-            names = [data[48 + 32 * i: 80 + 32 * i].rstrip(b"\0").decode() for i in range(16)]
+            names = [data[48 + 32 * i : 80 + 32 * i].rstrip(b"\0").decode() for i in range(16)]
             assert names[position] == self.directory.name, (names, position)
             greeted.append(Hello(version, flags, record, pid, position, tuple(names[:length]), token))
             self.hellos.append(greeted[-1])
@@ -147,7 +153,9 @@ class Peer:
             self.flows.append(flow)
             if not self.hold:
                 for one in (left, right):
-                    self._selector.register(one, selectors.EVENT_READ, lambda s, m, f=flow: self._data(f, s, m))
+                    self._selector.register(
+                        one, selectors.EVENT_READ, lambda s, m, f=flow: self._data(f, s, m)
+                    )
 
     def _data(self, flow: Flow, one: socket.socket, mask: int) -> None:
         if one.fileno() < 0:
@@ -161,7 +169,10 @@ class Peer:
                     self._send(flow, flow.other(one), data)
                 else:
                     flow.ended.add(one)
-                    if one is flow.left and flow.right.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == RESET_NOW:
+                    if (
+                        one is flow.left
+                        and flow.right.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == RESET_NOW
+                    ):
                         self._end(flow, reset=True)
                         return
                     if flow.other(one) not in flow.waiting:

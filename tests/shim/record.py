@@ -1,4 +1,4 @@
-"""A record as `modnet run` writes it (`crates/abi/src/record.rs`), for tests that start the shim by themselves."""
+"""A record as `modnet run` writes it (`crates/abi/src/record.rs`), for tests that start the shim alone."""
 
 import os
 import struct
@@ -12,16 +12,37 @@ GENERATION_AT, FLAGS_AT, LENGTH_AT = 8, 20, 28
 FAIL_CLOSED = 1
 RESERVED_FDS = 64
 COUNTERS = (
-    "stolen", "no_module", "queue_full", "no_descriptor", "in_flight", "fd_range", "no_registry", "wrong_owner",
-    "system_error", "refused", "skipped", "declined", "out_of_band", "swept", "adopted", "connects")
+    "stolen",
+    "no_module",
+    "queue_full",
+    "no_descriptor",
+    "in_flight",
+    "fd_range",
+    "no_registry",
+    "wrong_owner",
+    "system_error",
+    "refused",
+    "skipped",
+    "declined",
+    "out_of_band",
+    "swept",
+    "adopted",
+    "connects",
+)
 
 
 class Record:
     """One record file; `apply` changes it under running processes."""
 
     def __init__(
-        self, runtime: Path, chain: tuple[str, ...] = ("peer",), *, base: int = 10000, shown: int = 0,
-        owner: int | None = None, flags: int = 0,
+        self,
+        runtime: Path,
+        chain: tuple[str, ...] = ("peer",),
+        *,
+        base: int = 10000,
+        shown: int = 0,
+        owner: int | None = None,
+        flags: int = 0,
     ) -> None:
         self.runtime = runtime
         self.base = base
@@ -30,7 +51,9 @@ class Record:
         processes.mkdir(exist_ok=True)
         self.path = processes / str(os.getpid())
         owner = os.geteuid() if owner is None else owner
-        head = struct.pack("<8IQ16s", MAGIC, VERSION, 2, os.getpid(), owner, flags, base, len(chain), shown, self.token)
+        head = struct.pack(
+            "<8IQ16s", MAGIC, VERSION, 2, os.getpid(), owner, flags, base, len(chain), shown, self.token
+        )
         assert len(head) == CHAIN_AT
         page = head + b"".join(name.encode().ljust(32, b"\0") for name in chain)
         self.path.write_bytes(page.ljust(BYTES, b"\0"))
@@ -38,9 +61,11 @@ class Record:
     def apply(self, chain: tuple[str, ...]) -> None:
         """What `modnet apply` does: odd generation, new chain, even generation."""
         with self.path.open("r+b", buffering=0) as file:
+
             def word(at: int, value: int) -> None:
                 file.seek(at)
                 file.write(struct.pack("<I", value))
+
             generation = struct.unpack_from("<I", self.path.read_bytes(), GENERATION_AT)[0]
             word(GENERATION_AT, generation + 1)
             word(LENGTH_AT, len(chain))

@@ -3,7 +3,6 @@
 import socket
 import struct
 import threading
-import time
 from collections.abc import Callable
 
 
@@ -14,6 +13,7 @@ def send(data: bytes) -> Callable[[socket.socket], None]:
 
 def expect(wanted: bytes) -> Callable[[socket.socket], None]:
     """Reads exactly this."""
+
     def step(client: socket.socket) -> None:
         got = b""
         while len(got) < len(wanted):
@@ -21,6 +21,7 @@ def expect(wanted: bytes) -> Callable[[socket.socket], None]:
             assert more, f"end after {got!r}"
             got += more
         assert got == wanted
+
     return step
 
 
@@ -61,11 +62,8 @@ def drain(client: socket.socket) -> None:
 
 def later(data: bytes, seconds: float = 0.3) -> Callable[[socket.socket], None]:
     """Sends after a while, from the step's point of view at once."""
+
     def step(client: socket.socket) -> None:
         threading.Timer(seconds, client.sendall, [data]).start()
+
     return step
-
-
-def wait(client: socket.socket) -> None:
-    """Lets the network settle: nothing on this side tells when a reset has been seen on the other."""
-    time.sleep(0.1)

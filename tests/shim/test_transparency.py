@@ -1,7 +1,8 @@
-"""Rows of docs/transparency.md about data, options and names: the same program natively and stolen, the same answers."""
+"""Rows of docs/transparency.md about data, options and names: native and stolen give the same answers."""
 
 import socket
 
+from tests.lib.process import until
 from tests.shim.host import Host
 from tests.shim.peer import Peer
 from tests.shim.steps import (
@@ -13,7 +14,6 @@ from tests.shim.steps import (
     later,
     reset,
     send,
-    wait,
 )
 
 
@@ -30,7 +30,8 @@ def test_data_and_readiness(host: Host) -> None:
         sync("hello")
         out(call(conn.recv, 1, socket.MSG_DONTWAIT), conn.send(b""))
         """,
-        {"send": send(b"abcdefgh"), "hello": expect(b"hello!")})
+        {"send": send(b"abcdefgh"), "hello": expect(b"hello!")},
+    )
 
 
 def test_sendfile(host: Host) -> None:
@@ -42,7 +43,8 @@ def test_sendfile(host: Host) -> None:
         out(os.splice(pipe[0], conn.fileno(), 2))
         sync("read")
         """,
-        {"read": expect(b"23456ab")})
+        {"read": expect(b"23456ab")},
+    )
 
 
 def test_shutdown(host: Host) -> None:
@@ -57,7 +59,11 @@ def test_shutdown(host: Host) -> None:
         out(conn.recv(9), conn.recv(9), conn.recv(9))
         out(call(libc.shutdown, conn.fileno(), 9))
         """,
-        {"end": lambda s: (expect(b"last")(s), expect_end(s)), "half": lambda s: (send(b"more")(s), half_close(s))})
+        {
+            "end": lambda s: (expect(b"last")(s), expect_end(s)),
+            "half": lambda s: (send(b"more")(s), half_close(s)),
+        },
+    )
 
 
 def test_fionread(host: Host) -> None:
@@ -69,7 +75,9 @@ def test_fionread(host: Host) -> None:
         sync("send")
         select.select([conn], [], [], 5)
         out(unread(), conn.recv(3), unread())
-        """, {"send": send(b"abcdefgh")})
+        """,
+        {"send": send(b"abcdefgh")},
+    )
 
 
 def test_nonblocking(host: Host) -> None:
@@ -83,7 +91,9 @@ def test_nonblocking(host: Host) -> None:
         out(flags())
         sync("later")
         out(os.read(conn.fileno(), 5))
-        """, {"later": later(b"x")})
+        """,
+        {"later": later(b"x")},
+    )
 
 
 def test_setown(host: Host) -> None:
@@ -100,7 +110,9 @@ def test_setown(host: Host) -> None:
         while not got and time.monotonic() < deadline:
             time.sleep(0.01)
         out(bool(got))
-        """, {"send": send(b"x")})
+        """,
+        {"send": send(b"x")},
+    )
 
 
 def test_outq(host: Host) -> None:
@@ -121,17 +133,42 @@ def test_outq(host: Host) -> None:
         while left(SIOCOUTQ) and time.monotonic() < deadline:
             time.sleep(0.01)
         out(left(SIOCOUTQ), left(SIOCOUTQNSD))
-        """, {"drain": drain})
+        """,
+        {"drain": drain},
+    )
 
 
 def test_socket_ioctls(host: Host) -> None:
     host.compare(
         """
         SIOCATMARK, SIOCGIFINDEX, SIOCGIFNAME, TCGETS = 0x8905, 0x8933, 0x8910, 0x5401
-        out(fcntl.ioctl(conn, SIOCATMARK, b"....")) 
+        out(fcntl.ioctl(conn, SIOCATMARK, b"...."))
         out(fcntl.ioctl(conn, SIOCGIFINDEX, b"lo".ljust(40, b"\\0")))
-        out(call(fcntl.ioctl, conn, TCGETS, b"." * 64), os.isatty(conn.fileno()), libc.sockatmark(conn.fileno()))
-        """)
+        out(call(fcntl.ioctl, conn, TCGETS, b"." * 64), os.isatty(conn.fileno()),
+            libc.sockatmark(conn.fileno()))
+        """
+    )
+
+
+def test_accept_gives_the_same_number(host: Host) -> None:
+    """Number, flags and address are those that accept gave; the numbers after it are free as they were."""
+    host.compare(
+        """
+        print("#%d" % listener.getsockname()[1], flush=True)
+        address = ctypes.create_string_buffer(16); size = ctypes.c_int(16)
+        for flags in (0, os.O_NONBLOCK, os.O_CLOEXEC, os.O_NONBLOCK | os.O_CLOEXEC):
+            if flags: print("#%d" % listener.getsockname()[1], flush=True)
+            fd = c("accept4", listener.fileno(), address, ctypes.byref(size), flags)
+            out(fd, size.value, address.raw[:2], fcntl.fcntl(fd, fcntl.F_GETFD), fcntl.fcntl(fd,
+                fcntl.F_GETFL))
+        print("#%d" % listener.getsockname()[1], flush=True)
+        fd = c("accept", listener.fileno(), None, None)
+        out(fd, fcntl.fcntl(fd, fcntl.F_GETFD), fcntl.fcntl(fd, fcntl.F_GETFL), os.open("/dev/null",
+            os.O_RDONLY))
+        listener.setblocking(False); out(call(listener.accept))
+        """,
+        stolen=6,
+    )
 
 
 def test_names(host: Host) -> None:
@@ -142,7 +179,8 @@ def test_names(host: Host) -> None:
         short = ctypes.create_string_buffer(4); size = ctypes.c_int(4)
         out(c("getpeername", conn.fileno(), short, ctypes.byref(size)), size.value, short.raw[:2])
         out(c("getpeername", conn.fileno(), None, ctypes.byref(size)))
-        """)
+        """
+    )
     assert said[0] == "=(True, '127.0.0.1', True)"
 
 
@@ -155,7 +193,9 @@ def test_ipv6(host: Host) -> None:
         conn, address = listener.accept()
         out(address[0], conn.family, conn.getpeername() == address, conn.getsockname()[0])
         out(conn.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS))
-        """, prepare="")
+        """,
+        prepare="",
+    )
 
 
 def test_bind_connect_listen(host: Host) -> None:
@@ -163,7 +203,8 @@ def test_bind_connect_listen(host: Host) -> None:
         """
         out(call(conn.bind, ("127.0.0.1", 0)), call(conn.listen, 5), call(conn.accept))
         out(call(conn.connect, ("127.0.0.1", 9)))
-        """)
+        """
+    )
 
 
 def test_disconnect(host: Host) -> None:
@@ -172,7 +213,9 @@ def test_disconnect(host: Host) -> None:
         out(c("connect", conn.fileno(), struct.pack("H14x", 0), 16))
         sync("end")
         out(call(conn.getpeername))
-        """, {"end": lambda s: None})
+        """,
+        {"end": lambda s: None},
+    )
 
 
 def test_timeouts(host: Host) -> None:
@@ -184,8 +227,10 @@ def test_timeouts(host: Host) -> None:
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16))
         out(measured(socket.SO_RCVTIMEO, 200000), measured(socket.SO_SNDTIMEO, 300000))
         start = time.monotonic()
-        out(c("recv", conn.fileno(), ctypes.create_string_buffer(9), 9, 0), 0.15 < time.monotonic() - start < 5)
-        """)
+        out(c("recv", conn.fileno(), ctypes.create_string_buffer(9), 9, 0),
+            0.15 < time.monotonic() - start < 5)
+        """
+    )
 
 
 def test_timeouts_are_inherited(host: Host) -> None:
@@ -199,8 +244,11 @@ def test_timeouts_are_inherited(host: Host) -> None:
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16) == timeout)
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
         start = time.monotonic()
-        out(c("recv", conn.fileno(), ctypes.create_string_buffer(9), 9, 0), 0.2 < time.monotonic() - start < 5)
-        """, prepare="")
+        out(c("recv", conn.fileno(), ctypes.create_string_buffer(9), 9, 0),
+            0.2 < time.monotonic() - start < 5)
+        """,
+        prepare="",
+    )
 
 
 def test_rcvlowat(host: Host) -> None:
@@ -211,14 +259,18 @@ def test_rcvlowat(host: Host) -> None:
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT))
         sync("later")
         out(conn.recv(9))
-        """, {"later": later(b"abcdef")})
+        """,
+        {"later": later(b"abcdef")},
+    )
     # In two parts TCP itself may sleep for ever (it waits for six further bytes), so this is not compared.
     assert host.probe(
         """
         conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 6)
         sync("parts")
         out(conn.recv(9))
-        """, {"parts": lambda s: (send(b"abc")(s), later(b"def")(s))}) == ["=(b'abcdef',)"]
+        """,
+        {"parts": lambda s: (send(b"abc")(s), later(b"def")(s))},
+    ) == ["=(b'abcdef',)"]
 
 
 def test_buffer_sizes(host: Host) -> None:
@@ -227,11 +279,12 @@ def test_buffer_sizes(host: Host) -> None:
         for name in (socket.SO_SNDBUF, socket.SO_RCVBUF):
             conn.setsockopt(socket.SOL_SOCKET, name, 50000)
             out(conn.getsockopt(socket.SOL_SOCKET, name))
-        """)
+        """
+    )
 
 
 def test_send_buffer_bounds_a_write(host: Host) -> None:
-    """What a non-blocking write takes at once depends on the kernel's bookkeeping; that it is bounded does not."""
+    """How much a non-blocking write takes is the kernel's bookkeeping; that it is bounded is not."""
     body = """
         listener = listen()
         if LISTENER: listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
@@ -253,7 +306,9 @@ def test_peek_offset(host: Host) -> None:
         sync("send")
         select.select([conn], [], [], 5)
         out(conn.recv(3, socket.MSG_PEEK))
-        """, {"send": send(b"abcdefgh")})
+        """,
+        {"send": send(b"abcdefgh")},
+    )
 
 
 def test_so_error(host: Host) -> None:
@@ -263,7 +318,9 @@ def test_so_error(host: Host) -> None:
         sync("send")
         select.select([conn], [], [], 5)
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), conn.recv(1))
-        """, {"send": send(b"a")})
+        """,
+        {"send": send(b"a")},
+    )
     # A peer that only holds sockets: the reset is still on the real one when the application asks.
     for peer in host.peers:
         peer.stop()
@@ -274,7 +331,9 @@ def test_so_error(host: Host) -> None:
         sync("reset"); sync("wait")
         out(errno.errorcode[conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)])
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        """, {"reset": reset, "wait": lambda s: None})
+        """,
+        {"reset": reset, "wait": lambda s: None},
+    )
 
 
 def test_kind_of_socket(host: Host) -> None:
@@ -286,7 +345,8 @@ def test_kind_of_socket(host: Host) -> None:
         out(struct.unpack("3i", conn.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)))
         out(call(conn.setsockopt, socket.SOL_SOCKET, socket.SO_PASSCRED, 1))
         out(os.fstat(conn.fileno()).st_mode, socket.socket(fileno=os.dup(conn.fileno())).family)
-        """)
+        """
+    )
 
 
 def test_linger(host: Host) -> None:
@@ -298,13 +358,16 @@ def test_linger(host: Host) -> None:
         linger(1, 0)
         conn.close()
         sync("reset")
-        """, {"reset": expect_reset})
+        """,
+        {"reset": expect_reset},
+    )
 
 
 def test_socket_options(host: Host) -> None:
     host.compare(
         """
-        for name in ("SO_KEEPALIVE", "SO_REUSEADDR", "SO_REUSEPORT", "SO_OOBINLINE", "SO_PRIORITY", "SO_MARK", "SO_BROADCAST",
+        for name in ("SO_KEEPALIVE", "SO_REUSEADDR", "SO_REUSEPORT", "SO_OOBINLINE", "SO_PRIORITY",
+            "SO_MARK", "SO_BROADCAST",
                      "SO_DONTROUTE"):
             number = getattr(socket, name)
             before = call(conn.getsockopt, socket.SOL_SOCKET, number)
@@ -313,30 +376,36 @@ def test_socket_options(host: Host) -> None:
         out(call(conn.getsockopt, socket.SOL_SOCKET, 9999), call(conn.setsockopt, socket.SOL_SOCKET, 9999, 1))
         out(call(conn.setsockopt, socket.SOL_SOCKET, socket.SO_KEEPALIVE, b"x"))
         out(call(conn.setsockopt, socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"lo"))
-        """)
+        """
+    )
 
 
 def test_tcp_options(host: Host) -> None:
     host.compare(
         """
-        for name, value in (("TCP_KEEPIDLE", 55), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4), ("TCP_USER_TIMEOUT", 777),
-                            ("TCP_QUICKACK", 1), ("TCP_NOTSENT_LOWAT", 16384), ("TCP_LINGER2", 3), ("TCP_SYNCNT", 3)):
+        for name, value in (("TCP_KEEPIDLE", 55), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 4),
+            ("TCP_USER_TIMEOUT", 777),
+                            ("TCP_QUICKACK", 1), ("TCP_NOTSENT_LOWAT", 16384), ("TCP_LINGER2",
+                                3), ("TCP_SYNCNT", 3)):
             number = getattr(socket, name)
             out(name, call(conn.setsockopt, socket.IPPROTO_TCP, number, value))
             out(call(conn.getsockopt, socket.IPPROTO_TCP, number))
         out(conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, 16))
         info = conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 232)
         out(info[0], len(info), call(conn.getsockopt, socket.IPPROTO_TCP, 999))
-        """)
+        """
+    )
 
 
 def test_ip_options(host: Host) -> None:
     host.compare(
         """
         conn.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0x10)
-        out(conn.getsockopt(socket.IPPROTO_IP, socket.IP_TOS), conn.getsockopt(socket.IPPROTO_IP, socket.IP_TTL))
+        out(conn.getsockopt(socket.IPPROTO_IP, socket.IP_TOS), conn.getsockopt(socket.IPPROTO_IP,
+            socket.IP_TTL))
         out(call(conn.getsockopt, socket.IPPROTO_IPV6, socket.IPV6_TCLASS))
-        """)
+        """
+    )
 
 
 def test_nodelay_and_cork(host: Host) -> None:
@@ -350,14 +419,17 @@ def test_nodelay_and_cork(host: Host) -> None:
             out(call(conn.setsockopt, socket.IPPROTO_TCP, name, b"x"))
             out(c("setsockopt", conn.fileno(), socket.IPPROTO_TCP, name, None, 4))
             out(conn.getsockopt(socket.IPPROTO_TCP, name, 2), conn.getsockopt(socket.IPPROTO_TCP, name, 16))
-            out(c("getsockopt", conn.fileno(), socket.IPPROTO_TCP, name, None, ctypes.byref(size)), size.value)
+            out(c("getsockopt", conn.fileno(), socket.IPPROTO_TCP, name, None, ctypes.byref(size)),
+                size.value)
         conn.sendall(b"corked"); conn.shutdown(socket.SHUT_WR)
         sync("read")
-        """, {"read": expect(b"corked")})
+        """,
+        {"read": expect(b"corked")},
+    )
 
 
 def test_nodelay_on_the_listener(host: Host) -> None:
-    """The real sockets run with TCP_NODELAY; the application reads what it has set itself, and sockets inherit that."""
+    """The real sockets run with TCP_NODELAY; the application reads, and sockets inherit, what it has set."""
     body = """
         NODELAY = socket.IPPROTO_TCP, socket.TCP_NODELAY
         listener = listen()
@@ -385,6 +457,7 @@ def test_nodelay_on_the_listener(host: Host) -> None:
 
 
 def nodelay(peer: Peer) -> list[int]:
+    until(lambda: bool(peer.flows), 10, "the stolen socket")
     return [flow.right.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for flow in peer.flows]
 
 
@@ -406,9 +479,12 @@ def test_send_with_an_address(host: Host) -> None:
         address = listener.getsockname()
         out(conn.sendto(b"one", address), conn.sendmsg([b"t", b"wo"], [], 0, address))
         class Message(ctypes.Structure):
-            _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint), ("iov", ctypes.c_void_p), ("iovlen", ctypes.c_size_t),
-                        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags", ctypes.c_long), ("len", ctypes.c_uint)]
-        data = ctypes.create_string_buffer(b"three"); vector = (ctypes.c_size_t * 2)(ctypes.addressof(data), 5)
+            _fields_ = [("name", ctypes.c_void_p), ("namelen", ctypes.c_uint), ("iov", ctypes.c_void_p),
+                ("iovlen", ctypes.c_size_t),
+                        ("control", ctypes.c_void_p), ("controllen", ctypes.c_size_t), ("flags",
+                            ctypes.c_long), ("len", ctypes.c_uint)]
+        data = ctypes.create_string_buffer(b"three")
+        vector = (ctypes.c_size_t * 2)(ctypes.addressof(data), 5)
         sockaddr = ctypes.create_string_buffer(struct.pack("HHI8x", 2, 9, 9))
         messages = (Message * 2)()
         for message in messages:
@@ -416,7 +492,9 @@ def test_send_with_an_address(host: Host) -> None:
         messages[1].name, messages[1].namelen = ctypes.addressof(sockaddr), 16
         out(c("sendmmsg", conn.fileno(), messages, 2, 0), messages[0].len, messages[1].len)
         sync("read")
-        """, {"read": expect(b"onetwothreethree")})
+        """,
+        {"read": expect(b"onetwothreethree")},
+    )
 
 
 def test_truncating_receive(host: Host) -> None:
@@ -427,12 +505,15 @@ def test_truncating_receive(host: Host) -> None:
         out(c("recv", conn.fileno(), None, 3, socket.MSG_TRUNC), conn.recv(1))
         out(c("recv", conn.fileno(), None, 100, socket.MSG_TRUNC | socket.MSG_PEEK))
         size = ctypes.c_int(16)
-        out(c("recvfrom", conn.fileno(), None, 2, socket.MSG_TRUNC, ctypes.create_string_buffer(16), ctypes.byref(size)), size.value)
+        out(c("recvfrom", conn.fileno(), None, 2, socket.MSG_TRUNC, ctypes.create_string_buffer(16),
+            ctypes.byref(size)), size.value)
         out(conn.recvmsg(2, 100, socket.MSG_TRUNC)[1:], conn.recvmsg(9, 100))
         out(c("recv", conn.fileno(), None, 3, socket.MSG_TRUNC | socket.MSG_DONTWAIT))
         sync("big")
         out(c("recv", conn.fileno(), None, 100000, socket.MSG_TRUNC | socket.MSG_WAITALL), conn.recv(9))
-        """, {"send": send(b"abcdefghij"), "big": send(b"x" * 100000 + b"end")})
+        """,
+        {"send": send(b"abcdefghij"), "big": send(b"x" * 100000 + b"end")},
+    )
 
 
 def test_error_queue(host: Host) -> None:
@@ -441,7 +522,8 @@ def test_error_queue(host: Host) -> None:
         MSG_ERRQUEUE, IP_RECVERR = 0x2000, 11
         conn.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
         out(call(conn.recv, 9, MSG_ERRQUEUE), call(conn.recvmsg, 9, 100, MSG_ERRQUEUE))
-        """)
+        """
+    )
 
 
 def declined(host: Host, attempt: str) -> list[str]:
@@ -470,7 +552,10 @@ def test_zerocopy_listener_is_left_alone(host: Host) -> None:
         select.select([], [], [conn], 0)
         poll = select.poll(); poll.register(conn, 0)
         out(poll.poll(5000) == [(conn.fileno(), select.POLLERR)])
-        """, prepare="", stolen=0)
+        """,
+        prepare="",
+        stolen=0,
+    )
     assert host.record.count("declined") == 1
     assert host.record.count("stolen") == 0
 
@@ -502,9 +587,13 @@ def test_syscall_function(host: Host) -> None:
         buffer = ctypes.create_string_buffer(28); size = ctypes.c_int(28)
         out(fd, c("syscall", getpeername, fd, buffer, ctypes.byref(size)), size.value, buffer.raw[:2])
         value = ctypes.c_int(0); size = ctypes.c_int(4)
-        out(c("syscall", getsockopt, fd, socket.SOL_SOCKET, 39, ctypes.byref(value), ctypes.byref(size)), value.value)
+        out(c("syscall", getsockopt, fd, socket.SOL_SOCKET, 39, ctypes.byref(value), ctypes.byref(size)),
+            value.value)
         copy = c("syscall", dup, fd)
         out(copy, c("syscall", dup2, fd, 77), socket.socket(fileno=77).family)
-        out(c("syscall", close, fd), c("syscall", close, fd), c("syscall", close_range, copy, copy, 0), c("syscall", close, copy))
+        out(c("syscall", close, fd), c("syscall", close, fd), c("syscall", close_range, copy, copy, 0),
+            c("syscall", close, copy))
         out(c("syscall", 9999), c("syscall", 39) == os.getpid(), c("syscall", 257, -100, b"/dev/null", 0) > 0)
-        """, prepare="")
+        """,
+        prepare="",
+    )

@@ -28,9 +28,8 @@ pub fn adopt() {
     let buffer = unsafe { &mut *BUFFER.0.get() };
     let (at, size) = (buffer.as_mut_ptr() as usize, size_of_val(buffer));
     // SAFETY: the kernel writes at most size bytes.
-    while let Ok(count @ 1..) =
-        unsafe { sys::call(libc::SYS_getdents64, [directory as usize, at, size, 0, 0, 0]) }
-    {
+    let fill = || unsafe { sys::call(libc::SYS_getdents64, [directory as usize, at, size, 0, 0, 0]) };
+    while let Ok(count @ 1..) = fill() {
         // SAFETY: the kernel has just filled count bytes of it.
         let bytes = unsafe { core::slice::from_raw_parts(at as *const u8, count) };
         let mut rest = bytes;

@@ -196,10 +196,11 @@ pub unsafe fn recvmsg(
         return unsafe { sys::call(libc::SYS_recvmsg, [hidden as usize, at, flags as usize, 0, 0, 0]) }
             .into();
     }
-    // SAFETY: msg_iovlen vectors stand at msg_iov, as recvmsg demands.
-    let vectors = match message.msg_iovlen {
-        0 => &[][..],
-        count => unsafe { core::slice::from_raw_parts(message.msg_iov, count) },
+    let vectors = if message.msg_iovlen == 0 {
+        &[][..]
+    } else {
+        // SAFETY: msg_iovlen vectors stand at msg_iov, as recvmsg demands.
+        unsafe { core::slice::from_raw_parts(message.msg_iov, message.msg_iovlen) }
     };
     let len = vectors.iter().fold(0usize, |sum, v| sum.saturating_add(v.iov_len));
     let answer = recv(fd, len, flags, read);

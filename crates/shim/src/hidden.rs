@@ -4,8 +4,8 @@
 
 use modnet_abi::record::RESERVED_FDS;
 
-use crate::sys::{self, Errno};
 use crate::process::{self, Memory};
+use crate::sys::{self, Errno};
 use crate::{fds, limits, record};
 
 /// Whether a descriptor's number leaves room for a hidden duplicate.

@@ -202,7 +202,7 @@ unsafe fn by_number(number: c_long, a: [usize; 5], native: impl Fn() -> c_long) 
     let int = |value: usize| value as c_int;
     let long = |result: c_int| c_long::from(result);
     let accept = |flags| native!(ACCEPT4(int(fd), b as *mut sockaddr, c as *mut socklen_t, flags));
-    // SAFETY (all below): the caller's.
+    // SAFETY: the caller's, in every arm: each passes on the arguments of the call of its number.
     unsafe {
         match number {
             libc::SYS_close => long(descriptors::close(int(fd), || native() as c_int)),

@@ -13,7 +13,7 @@
 //! | `hidden`, `limits` | hidden duplicates, and the limits they hide behind |
 //! | `listener`, `pair`, `queue`, `steal` | accept: listener, pair, message, the whole |
 //! | `descriptors`, `ranges` | close, dup, fcntl; close_range and its like |
-//! | `table`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
+//! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
 //! | `adopt` | hidden duplicates found again after exec |
 //! | `start` | the constructor |
 //!
@@ -61,6 +61,7 @@ mod ranges;
 mod real;
 #[cfg(not(test))]
 mod record;
+mod rows;
 #[cfg(not(test))]
 mod start;
 #[cfg(not(test))]

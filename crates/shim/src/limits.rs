@@ -7,9 +7,9 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::answer::Answer;
-use crate::sys::{self, Errno};
 use crate::process::{self, Memory};
 use crate::record;
+use crate::sys::{self, Errno};
 
 /// The application's soft limit, and the real hard one, as last seen.
 static SOFT: AtomicU64 = AtomicU64::new(0);

@@ -4,8 +4,8 @@
 //! O(highest stolen descriptor, or first number of the range), fine while that is small; a program calls these once, before it execs.
 
 use crate::answer::Answer;
-use crate::sys;
 use crate::process::{self, Memory};
+use crate::sys;
 use crate::{fds, record};
 
 /// From `<linux/close_range.h>`: set close-on-exec instead of closing.
