@@ -47,10 +47,13 @@ pub fn ask(runtime: &Runtime, name: &str, request: &Value, limit: Duration) -> R
             }
         }
     };
-    wire::send(&fd, request, limit).map_err(|e| match e.raw_os_error() {
-        Some(libc::ETIMEDOUT) => mute(),
-        _ => Error::system(format!("cannot ask module {name}"), &e),
-    })?;
+    match wire::send(&fd, request, limit) {
+        // It has closed already, and may have said why.
+        Err(e) if e.raw_os_error() == Some(libc::EPIPE) => {}
+        Err(e) if e.raw_os_error() == Some(libc::ETIMEDOUT) => return Err(mute()),
+        Err(e) => return Err(Error::system(format!("cannot ask module {name}"), &e)),
+        Ok(()) => {}
+    }
     let mut answers = Vec::new();
     loop {
         let left = end.saturating_duration_since(Instant::now());

@@ -116,6 +116,8 @@ impl Server {
     fn serve(&self, client: OwnedFd) {
         let Ok(peer) = socket::peer(&client) else { return };
         if peer.uid != euid() && peer.uid != 0 {
+            // Read first: a connection that is closed with something unread is reset, and the answer with it.
+            let _ = wire::receive(&client, MUTE);
             let stranger = Error::new(libc::EPERM, "this module belongs to another user");
             let _ = wire::send(&client, &failure(&stranger), SLOW);
             return;
