@@ -47,8 +47,8 @@ def drive_postgres(variant: str, user: str, tree, connections: int) -> None:
         postgres_load.transactions(up.place, connections)
         postgres_load.copy_there_and_back(up.place, rows=2000, seed=1)
         assert up.modules() == modules, f"a module died: {up.place.logged()}"
-        # Root's command is setpriv, which becomes another user and then PostgreSQL by exec: a new program that
-        # may not read root's record, so it is left alone. (Workers that only fork, as nginx', keep their chain.)
+        # Root's command is setpriv, which becomes another user and then PostgreSQL by exec: a new program
+        # that may not read root's record, so it is left alone. (Workers that only fork keep their chain.)
         if variant != NATIVE and user == "user":
             assert up.stolen() >= connections
 

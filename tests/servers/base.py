@@ -31,6 +31,8 @@ class Traits:
     unread: frozenset[str] = frozenset({"ok", "short", "reset"})
     # A path at which the server resets the connection in the middle of a body.
     reset: str | None = None
+    # Whether it closes a connection soon after its client has gone.
+    tidy: bool = True
     # Prefix of the upload paths.
     scripts: str = ""
     suffix: str = ""

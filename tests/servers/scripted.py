@@ -38,5 +38,5 @@ STRICT = frozenset({"ok", "short", "reset", "declined"})
 NODE = Server(
     "node", ("node",), node_command, Traits(upload="post", reset="/reset", half_close=CUT, unread=STRICT)
 )
-# A JVM exits with 143 on SIGTERM, as natively.
-JAVA = Server("java", ("java",), java_command, Traits(upload="post"))
+# The JDK's server looks for connections that have idled away only now and then.
+JAVA = Server("java", ("java",), java_command, Traits(upload="post", tidy=False))
