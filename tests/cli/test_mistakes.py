@@ -1,5 +1,5 @@
-"""Every mistake of `modnet run`: one line that says what to do, a status that is not 0, nothing started, nothing left
-(the fixture counts).
+"""Every mistake of `modnet run`: one line that says what to do, a status that is not 0, nothing started,
+nothing left (the fixture counts).
 """
 
 import os

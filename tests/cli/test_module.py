@@ -4,10 +4,13 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 from tests.lib import census
 from tests.lib.modnet import Modnet, ended
 from tests.lib.process import until
+
+TALK = "import modnet\n\nclass Talk(modnet.Module):\n    def start(self):\n        "
 
 
 def pid_of(modnet: Modnet, name: str) -> int:
@@ -43,13 +46,15 @@ def test_stop_waits_for_all_and_takes_several(modnet: Modnet) -> None:
     pids = [pid_of(modnet, name) for name in names]
     assert modnet("module", "stop", "a", "b", "--drain", "0").returncode == 0
     assert modnet("module", "stop", "--all").returncode == 0
-    assert not any(os.path.exists(f"/proc/{pid}") and _runs(pid) for pid in pids)
+    assert not any(_runs(pid) for pid in pids)
     assert modnet("module", "stop", "--all").returncode == 0
 
 
 def _runs(pid: int) -> bool:
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0] != "Z"
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_signal_stops_it_too(modnet: Modnet) -> None:
@@ -96,8 +101,7 @@ def test_show_tells_settings_and_log(modnet: Modnet) -> None:
 
 
 def test_what_a_module_prints_is_in_its_log(modnet: Modnet) -> None:
-    code = "import modnet\n\nclass Talk(modnet.Module):\n    def start(self):\n        print('started', flush=True)\n"
-    path = modnet.place.write("talk.py", code)
+    path = modnet.place.write("talk.py", TALK + "print('started', flush=True)\n")
     ended(modnet.server(str(path)))
     log = modnet.runtime / "log" / "talk.log"
     until(lambda: census.module_pid(modnet.place, "talk") is None, 10, "the module to end")
@@ -107,9 +111,7 @@ def test_what_a_module_prints_is_in_its_log(modnet: Modnet) -> None:
 
 
 def test_a_log_is_bounded(modnet: Modnet) -> None:
-    code = "import modnet\n\nclass Talk(modnet.Module):\n    def start(self):\n        print('x' * 300 + chr(10), end='')\n"
-    loud = code.replace("        print", "        for _ in range(20000): print")
-    path = modnet.place.write("talk.py", loud)
+    path = modnet.place.write("talk.py", TALK + "for _ in range(20000): print('x' * 300)\n")
     ended(modnet.server(str(path)))
     until(lambda: census.module_pid(modnet.place, "talk") is None, 10, "the module to end")
     logs = sorted((modnet.runtime / "log").iterdir())

@@ -20,7 +20,9 @@ def hosts() -> list[int]:
     """Processes of modules that we have started."""
     found = []
     for pid in descendants(os.getpid()):
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if Path(f"/proc/{pid}").exists() else []
+        words = (
+            Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if Path(f"/proc/{pid}").exists() else []
+        )
         if b"modnet.host" in words:
             found.append(pid)
     return found
@@ -33,14 +35,20 @@ def test_status_output_and_arguments_are_the_commands(modnet: Modnet) -> None:
 
 
 def test_it_is_the_same_process(modnet: Modnet) -> None:
-    with modnet.popen("run", *FORWARDER, "--", "sh", "-c", "echo $$; exec cat", stdin=subprocess.PIPE) as running:
+    with modnet.popen(
+        "run", *FORWARDER, "--", "sh", "-c", "echo $$; exec cat", stdin=subprocess.PIPE
+    ) as running:
         assert int(running.stdout.readline()) == running.pid
+        running.stdin.write("through\n")
+        running.stdin.flush()
+        assert running.stdout.readline() == "through\n"
         assert Path(f"/proc/{running.pid}/comm").read_text() == "cat\n"
-        out, err = running.communicate("through\n", timeout=SECONDS)
-    assert (out, err) == ("through\n", "")
+        assert running.communicate(timeout=SECONDS) == ("", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP, signal.SIGPIPE])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL, signal.SIGHUP, signal.SIGPIPE]
+)
 def test_signals_reach_the_command_and_its_end_by_one_is_seen(modnet: Modnet, number: signal.Signals) -> None:
     running = modnet.server("forwarder")
     running.send_signal(number)
@@ -58,14 +66,23 @@ def test_a_handler_of_the_command_is_called(modnet: Modnet) -> None:
 
 
 def state(argv: list[str], **more) -> dict[str, str]:
-    done = subprocess.run([*argv, sys.executable, str(SHOW)], capture_output=True, text=True, check=True, **more)
+    done = subprocess.run(
+        [*argv, sys.executable, str(SHOW)], capture_output=True, text=True, check=True, **more
+    )
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 def test_the_command_sees_what_it_would_see_without_us(modnet: Modnet) -> None:
-    """Environment (also one that Python itself would change), signals, limits, descriptors, directory, children."""
-    env = {"PATH": os.environ["PATH"], "LC_ALL": "C", "ODD": "a\nb=c", "MODNET_RUNTIME_DIR": str(modnet.runtime),
-           "PYTHONPATH": modnet.place.environment()["PYTHONPATH"]}
+    """Environment (also one that Python itself would change), signals, limits, descriptors, directory,
+    children.
+    """
+    env = {
+        "PATH": os.environ["PATH"],
+        "LC_ALL": "C",
+        "ODD": "a\nb=c",
+        "MODNET_RUNTIME_DIR": str(modnet.runtime),
+        "PYTHONPATH": modnet.place.environment()["PYTHONPATH"],
+    }
 
     def setup() -> None:
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -78,6 +95,50 @@ def test_the_command_sees_what_it_would_see_without_us(modnet: Modnet) -> None:
     added = {key for key in ours if key not in native}
     assert added == {"env LD_PRELOAD", "env MODNET_RECORD"}
     assert {key: ours[key] for key in native} == native
+
+
+def test_no_signal_is_ignored_that_was_not_before(modnet: Modnet) -> None:
+    """Python ignores two for itself; `state` cannot show them, being Python too."""
+    argv = ["sh", "-c", "grep -E 'Sig(Ign|Blk)' /proc/self/status"]
+    native = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert modnet("run", *FORWARDER, "--", *argv).stdout == native
+
+
+def test_inherited_descriptors_are_the_commands_alone(modnet: Modnet) -> None:
+    """As with a service manager's sockets: the command has them, no process of ours keeps them open."""
+    reader, writer = os.pipe()
+    argv = ("run", *FORWARDER, "--", sys.executable, "-c", f"import os; os.write({writer}, b'mine')")
+    with modnet.popen(*argv, pass_fds=[writer]) as running:
+        os.close(writer)
+        assert os.read(reader, 100) == b"mine"
+        running.communicate(timeout=SECONDS)
+    # The module and the janitor may still be there; the pipe has ended.
+    assert os.read(reader, 100) == b""
+    os.close(reader)
+
+
+def test_the_commands_children_are_its_own(modnet: Modnet) -> None:
+    """`wait` of a process that knows its children must not find one that it did not make."""
+    look = "import os\ntry: print(os.waitpid(-1, os.WNOHANG))\nexcept ChildProcessError: print('none')"
+    assert modnet("run", *FORWARDER, "--", sys.executable, "-c", look).stdout == "none\n"
+
+
+def test_a_program_with_address_sanitizer(modnet: Modnet) -> None:
+    source = modnet.place.write(
+        "program.c", "#include <stdlib.h>\nint main(void) { free(malloc(9)); return 7; }\n"
+    )
+    path = modnet.place.directory / "program"
+    subprocess.run(["cc", "-fsanitize=address", "-o", path, source], check=True)
+    done = modnet("run", *FORWARDER, "--", str(path))
+    assert (done.returncode, done.stderr) == (7, "")
+
+
+def test_from_a_directory_that_is_gone(modnet: Modnet) -> None:
+    script = 'd=$(mktemp -d) && cd "$d" && rmdir "$d" && exec "$@"'
+    argv = ["sh", "-c", script, "sh", *modnet.argv("run", *FORWARDER, "--", "true")]
+    done = subprocess.run(argv, env=modnet.place.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 2, 4)
+    assert len(done.stderr.splitlines()) == (done.returncode != 0)
 
 
 def test_a_command_without_a_header_is_a_shell_script_as_for_execvp(modnet: Modnet) -> None:
@@ -137,7 +198,10 @@ def test_an_orphan_keeps_the_module(modnet: Modnet) -> None:
 
 def test_twenty_at_once_start_each_module_once(modnet: Modnet) -> None:
     chain = [*FORWARDER, "-m", "forwarder,as=second", "-m", "throttle,rate=1MB"]
-    many = [modnet.popen("run", *chain, "--", "sh", "-c", "echo here; cat", stdin=subprocess.PIPE) for _ in range(20)]
+    many = [
+        modnet.popen("run", *chain, "--", "sh", "-c", "echo here; cat", stdin=subprocess.PIPE)
+        for _ in range(20)
+    ]
     for running in many:
         line = running.stdout.readline()
         assert line == "here\n", running.communicate()[1]

@@ -1,4 +1,6 @@
-"""`modnet ps`, `doctor`, `completion`, `--version`, `--help`: what they print, on a terminal and in a pipe."""
+"""`modnet ps`, `doctor`, `completion`, `--version`, `--help`: what they print, on a terminal and in a
+pipe.
+"""
 
 import json
 import os
@@ -10,8 +12,23 @@ import pytest
 from tests.lib.modnet import Modnet, ended
 
 COUNTERS = {
-    "stolen", "no_module", "queue_full", "no_descriptor", "in_flight", "fd_range", "no_registry", "wrong_owner",
-    "system_error", "refused", "skipped", "declined", "out_of_band", "swept", "adopted", "connects"}
+    "stolen",
+    "no_module",
+    "queue_full",
+    "no_descriptor",
+    "in_flight",
+    "fd_range",
+    "no_registry",
+    "wrong_owner",
+    "system_error",
+    "refused",
+    "skipped",
+    "declined",
+    "out_of_band",
+    "swept",
+    "adopted",
+    "connects",
+}
 
 
 def test_ps_shows_processes_chains_modules_and_every_counter(modnet: Modnet) -> None:
@@ -62,7 +79,15 @@ def test_on_a_terminal_it_says_what_to_do_next(modnet: Modnet) -> None:
 def test_doctor_names_each_capability_with_reason_and_remedy(modnet_as: Modnet) -> None:
     done = modnet_as("doctor", "--json")
     checks = {check["name"]: check for check in json.loads(done.stdout)}
-    assert {"build", "kernel", "shim", "preload", "runtime directory", "descriptors", "static programs"} <= set(checks)
+    assert {
+        "build",
+        "kernel",
+        "shim",
+        "preload",
+        "runtime directory",
+        "descriptors",
+        "static programs",
+    } <= set(checks)
     assert all(check["why"] for check in checks.values())
     needed = [check for check in checks.values() if check["needed"]]
     assert done.returncode == int(not all(check["ok"] for check in needed))
@@ -87,7 +112,10 @@ def test_completion_is_a_script(modnet: Modnet, shell: str) -> None:
 def test_bash_completes_subcommands_modules_and_settings(modnet: Modnet) -> None:
     def completed(words: str) -> set[str]:
         given = modnet.place.environment() | {
-            "_MODNET_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+            "_MODNET_COMPLETE": "bash_complete",
+            "COMP_WORDS": words,
+            "COMP_CWORD": str(len(words.split(" ")) - 1),
+        }
         lines = modnet(env=given).stdout.splitlines()
         return {line.partition(",")[2] for line in lines if line}
 
@@ -103,7 +131,17 @@ def test_version_says_how_it_was_built(modnet: Modnet) -> None:
 
 
 def test_help_of_everything(modnet: Modnet) -> None:
-    for words in ([], ["run"], ["apply"], ["module"], ["module", "start"], ["ps"], ["doctor"], ["completion"], ["tap"]):
+    for words in (
+        [],
+        ["run"],
+        ["apply"],
+        ["module"],
+        ["module", "start"],
+        ["ps"],
+        ["doctor"],
+        ["completion"],
+        ["tap"],
+    ):
         done = modnet(*words, "--help")
         assert done.returncode == 0 and done.stdout.startswith("Usage: modnet"), done
 

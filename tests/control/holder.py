@@ -1,6 +1,6 @@
 """Registers a name with the real engine, says what came of it, and holds it until its input ends.
 
-    python holder.py RUNTIME NAME        prints `ready`, waits for a line, registers, prints `0` or the errno
+python holder.py RUNTIME NAME        prints `ready`, waits for a line, registers, prints `0` or the errno
 """
 
 import sys
@@ -17,8 +17,16 @@ def main() -> None:
     runtime, name = sys.argv[1:]
     module = Nothing()
     engine = _native.Engine(
-        module, name=name, runtime_dir=runtime, hooks=Nothing.hooks(), spec="{}", persistent=True, drain=0.0,
-        send_queue=1 << 18, workers=1)
+        module,
+        name=name,
+        runtime_dir=runtime,
+        hooks=Nothing.hooks(),
+        spec="{}",
+        persistent=True,
+        drain=0.0,
+        send_queue=1 << 18,
+        workers=1,
+    )
     print("ready", flush=True)
     sys.stdin.readline()
     try:

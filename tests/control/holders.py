@@ -17,8 +17,13 @@ class Holder:
         if not script.exists():
             modnet.place.copy(SCRIPT)
         self.process = subprocess.Popen(
-            [interpreter(modnet.place.user), str(script), str(modnet.runtime), name], env=modnet.place.environment(),
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, **(modnet.as_user() | more))
+            [interpreter(modnet.place.user), str(script), str(modnet.runtime), name],
+            env=modnet.place.environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **(modnet.as_user() | more),
+        )
         self.pid = self.process.pid
 
     def take(self) -> None:

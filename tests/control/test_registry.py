@@ -1,4 +1,6 @@
-"""Names, with real processes: races, deaths, what a power loss leaves, locks of stopped processes, other users."""
+"""Names, with real processes: races, deaths, what a power loss leaves, locks of stopped processes, other
+users.
+"""
 
 import errno
 import os
@@ -89,10 +91,13 @@ def wreck(modnet: Modnet, source: random.Random) -> None:
 def test_a_stopped_process_that_holds_the_lock_is_named_and_nothing_hangs(modnet: Modnet) -> None:
     holding(modnet, "m").end()
     lock = modnet.runtime / "modules" / ".lock"
-    hold = "import fcntl,os,sys; f=open(sys.argv[1],'r+'); fcntl.flock(f,fcntl.LOCK_EX); f.truncate(); " \
-           "f.write(str(os.getpid())); f.flush(); print(1,flush=True); sys.stdin.read()"
+    hold = (
+        "import fcntl,os,sys; f=open(sys.argv[1],'r+'); fcntl.flock(f,fcntl.LOCK_EX); f.truncate(); "
+        "f.write(str(os.getpid())); f.flush(); print(1,flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(
-            [sys.executable, "-c", hold, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as keeper:
+        [sys.executable, "-c", hold, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as keeper:
         keeper.stdout.readline()
         keeper.send_signal(signal.SIGSTOP)
         holder = Holder(modnet, "m")
@@ -122,7 +127,9 @@ def test_a_stopped_module_still_has_its_name(modnet: Modnet) -> None:
 
 
 def test_the_directory_may_vanish_under_a_living_module(modnet: Modnet) -> None:
-    """`rm -r` by hand: the next module makes it anew, the old one goes without touching what is not its own."""
+    """`rm -r` by hand: the next module makes it anew, the old one goes without touching what is not its
+    own.
+    """
     old = holding(modnet, "m")
     for path in sorted(modnet.runtime.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
@@ -155,11 +162,30 @@ attempt("make", lambda: os.mkdir({str(modnet.runtime / "modules" / "mine")!r}))
 attempt("remove", lambda: os.unlink({str(queue)!r}))
 """
     done = subprocess.run(
-        ["/usr/bin/python3", "-c", tries], user=33, group=33, extra_groups=[], cwd="/", capture_output=True, text=True,
-        check=True)
+        ["/usr/bin/python3", "-c", tries],
+        user=33,
+        group=33,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     no = errno.EACCES
-    assert done.stdout.split() == ["queue", "0", "control", str(no), "list", str(no), "record", str(no), "make", str(no),
-                                   "remove", str(no)]
+    assert done.stdout.split() == [
+        "queue",
+        "0",
+        "control",
+        str(no),
+        "list",
+        str(no),
+        "record",
+        str(no),
+        "make",
+        str(no),
+        "remove",
+        str(no),
+    ]
     ended(running)
 
 

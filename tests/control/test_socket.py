@@ -26,9 +26,19 @@ def say(client: socket.socket, message: object) -> dict:
 def test_garbage_is_answered_by_an_error_and_the_module_lives(modnet: Modnet) -> None:
     running = modnet.server("forwarder")
     with connect(modnet) as client:
-        for garbage in (b"\0", b"{", b"[]", b"null", os.urandom(1000), b'{"op": "dance"}', b'{"op": ["status"]}',
-                        b'{"op": "stop", "drain": "soon"}', b'{"op": "stop", "drain": 1e300}', b"[" * 5000,
-                        b"x" * 150_000):
+        for garbage in (
+            b"\0",
+            b"{",
+            b"[]",
+            b"null",
+            os.urandom(1000),
+            b'{"op": "dance"}',
+            b'{"op": ["status"]}',
+            b'{"op": "stop", "drain": "soon"}',
+            b'{"op": "stop", "drain": 1e300}',
+            b"[" * 5000,
+            b"x" * 150_000,
+        ):
             answer = say(client, garbage)
             assert answer["done"] and answer["errno"] and answer["error"], garbage[:20]
         assert say(client, {"op": "status"})["name"] == "forwarder"
@@ -51,7 +61,9 @@ def test_the_mute_the_slow_and_the_many_delay_nobody(modnet: Modnet) -> None:
 
 @pytest.mark.root
 def test_strangers_are_not_heard(modnet: Modnet) -> None:
-    """Even where somebody has opened the way: the directory's modes are one fence, the peer's user another."""
+    """Even where somebody has opened the way: the directory's modes are one fence, the peer's user
+    another.
+    """
     running = modnet.server("forwarder")
     control = modnet.runtime / "modules" / "forwarder" / "control"
     control.chmod(0o666)
@@ -63,8 +75,16 @@ try: s.send(b'{{"op": "stop"}}')
 except OSError: pass
 print(s.recv(1000).decode())
 """
-    done = subprocess.run(["/usr/bin/python3", "-c", ask], user=33, group=33, extra_groups=[], cwd="/",
-                          capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["/usr/bin/python3", "-c", ask],
+        user=33,
+        group=33,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert json.loads(done.stdout)["error"] == "this module belongs to another user"
     with connect(modnet) as client:
         assert say(client, {"op": "status"})["name"] == "forwarder"

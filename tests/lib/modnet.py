@@ -1,4 +1,5 @@
-"""A runtime directory of its own for one test, the `modnet` command in it, and nothing left behind afterwards.
+"""A runtime directory of its own for one test, the `modnet` command in it, and nothing left behind
+afterwards.
 
 Rules: `modnet` runs as a user would start it; what a test leaves is found by a census and fails it.
 Must not: look inside the package.

@@ -26,7 +26,7 @@ from typing import Any
 
 import click
 
-from modnet.errors import ModnetError, UsageError, one_line
+from modnet.errors import ModnetError, SystemRefused, UsageError, one_line
 
 __all__ = ["main"]
 
@@ -120,6 +120,10 @@ def main(arguments: list[str] | None = None) -> Any:
         # `modnet ps | head`: whoever read has seen enough. The rest must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(141)
+    except OSError as error:
+        # What nobody has foreseen is the system's answer to something that was asked of it.
+        where = f"{error.filename}: " if error.filename else ""
+        _end(f"{where}{error.strerror or error}", SystemRefused.exit_status)
 
 
 def _end(message: str, status: int) -> None:
