@@ -13,16 +13,18 @@ from tests.integrity.client.load import load
 from tests.integrity.client.scenarios import Target
 from tests.integrity.matrix import USERS, pairs
 from tests.lib.census import descriptors
-from tests.lib.variants import NATIVE
+from tests.lib.variants import NATIVE, VARIANTS
 from tests.servers.base import idle, running
 from tests.servers.catalogue import HTTP
 
 
-def drive(server: str, variant: str, user: str, tree, connections: int, seed: int = 1) -> None:
+def drive(
+    server: str, variant: str, user: str, tree, connections: int, seed: int = 1, host: str = "127.0.0.1"
+) -> None:
     """Loads a server and compares what is left afterwards with what was there before."""
     directory, files = tree
     with running(HTTP[server], USERS[user](), variant, directory) as up:
-        target = Target("127.0.0.1", up.place.port, files, up.server.traits)
+        target = Target(host, up.place.port, files, up.server.traits)
         modules, family = up.modules(), up.family()
         # A few first, so that what is opened once and kept is open when descriptors are counted.
         asyncio.run(load(target, 50, 16, seed + 1))
@@ -48,3 +50,8 @@ def drive(server: str, variant: str, user: str, tree, connections: int, seed: in
 @pytest.mark.parametrize(("server", "variant", "user"), pairs(HTTP))
 def test_every_stream_is_intact(server: str, variant: str, user: str, tree) -> None:
     drive(server, variant, user, tree, connections=300)
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_over_ipv6(variant: str, tree) -> None:
+    drive("nginx", variant, "user", tree, connections=300, host="::1")

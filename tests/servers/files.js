@@ -4,6 +4,7 @@ const crypto = require('crypto');
 const fs = require('fs');
 const http = require('http');
 const path = require('path');
+const { pipeline } = require('stream');
 
 const [port, root] = process.argv.slice(2);
 
@@ -21,17 +22,15 @@ function get(request, response) {
       return;
     }
     response.writeHead(200, { 'Content-Length': status.size });
-    // A client that goes away destroys the response; the file has to be closed then.
-    const stream = fs.createReadStream(file);
-    response.on('close', () => stream.destroy());
-    stream.pipe(response);
+    // A client that goes away destroys the response; pipeline, unlike pipe, closes the file then.
+    pipeline(fs.createReadStream(file), response, () => {});
   });
 }
 
 function post(request, response) {
   if (request.url === '/echo') {
     response.writeHead(200, { 'Content-Length': request.headers['content-length'] });
-    request.pipe(response);
+    pipeline(request, response, () => {});
     return;
   }
   const digest = crypto.createHash('sha256');

@@ -27,6 +27,7 @@ http {{
     uwsgi_temp_path {here}/uwsgi; scgi_temp_path {here}/scgi;
     server {{
         listen {port} backlog=4096;
+        listen [::]:{port} backlog=4096;
         root {www};
         location /uploads/ {{ root {here}; dav_methods PUT; }}
     }}
