@@ -14,7 +14,7 @@ import time
 from tests.integrity.client.tree import Tree
 from tests.integrity.traffic import Traffic, traffic
 from tests.lib import census
-from tests.lib.process import until
+from tests.lib.process import parents, until
 from tests.lib.users import Broken
 from tests.servers.base import Running
 
@@ -88,6 +88,22 @@ async def module(ups: list[Running], tree: Tree) -> None:
         group.create_task(kill())
         for up in ups:
             group.create_task(one(up, died))
+
+
+async def graceful_stop(up: Running, tree: Tree) -> None:
+    """A module that is told to stop lets its flows end: not one connection notices."""
+    ((name, pid),) = up.modules().items()
+    async with traffic(up.place.port, tree) as flowing:
+        await flowing.more(100)
+        await asyncio.to_thread(modnet, up, "module", "stop", name, "--drain", "60")
+        assert pid not in parents(), "stop returned before the module had ended"
+        stolen = up.stolen()
+        await flowing.more(100)
+        assert up.stolen() == stolen
+        await asyncio.to_thread(modnet, up, "module", "start", name)
+        await flowing.more(100)
+        await asyncio.to_thread(steals_again, up, stolen)
+    assert set(flowing.counts()) == {"ok"}, flowing.counts()
 
 
 async def link(up: Running, tree: Tree, name: str, spec: str) -> None:

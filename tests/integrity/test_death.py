@@ -68,6 +68,14 @@ def test_of_the_module(user: str, tree) -> None:
 
 
 @pytest.mark.parametrize("user", BOTH)
+def test_a_module_that_is_told_to_stop_loses_nothing(user: str, tree) -> None:
+    with servers(USERS[user](), 1, "forwarder", tree[0]) as (up,):
+        for _ in range(ROUNDS):
+            asyncio.run(death.graceful_stop(up, tree[1]))
+        death.modnet(up, "module", "stop", "forwarder")
+
+
+@pytest.mark.parametrize("user", BOTH)
 def test_of_each_link_of_a_chain(user: str, tree) -> None:
     with servers(USERS[user](), 1, "chain", tree[0]) as (up,):
         for name, spec in zip(module_names("chain"), VARIANTS["chain"], strict=True):
