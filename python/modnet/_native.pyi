@@ -106,6 +106,8 @@ VERSION: str
 """The package's version."""
 BUILD_PROFILE: str
 """`release` or `debug`; nobody should measure the latter."""
+MAX_CHAIN: int
+"""Most modules in one chain."""
 COUNTERS: list[tuple[int, str, str]]
 """Index, name and meaning of every counter of a record."""
 

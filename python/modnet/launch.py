@@ -17,12 +17,10 @@ from __future__ import annotations
 import errno
 import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from modnet import _native, environment, janitor
@@ -30,6 +28,8 @@ from modnet.command import Command, NotFound, NotRunnable
 from modnet.errors import ModnetError, PeerError, SystemRefused, UsageError
 from modnet.loader import Options, Spec, canonical, load, parse
 from modnet.registry import Registry, told
+from modnet.spawn import spawn
+from modnet.start_lock import StartLock
 
 __all__ = ["Wanted", "become", "ensure", "request", "start"]
 
@@ -67,6 +67,8 @@ def request(texts: Sequence[str], registry: Registry | None = None) -> list[Want
         module = load(spec)
         wanted.append(Wanted(module.name, spec, canonical(spec, module)))
     names = [one.name for one in wanted]
+    if len(names) > _native.MAX_CHAIN:
+        raise UsageError(f"a chain may have {_native.MAX_CHAIN} modules, this one has {len(names)}")
     for name in names:
         if names.count(name) > 1:
             raise UsageError(
@@ -152,7 +154,7 @@ def _start_and_use(registry: Registry, one: Wanted) -> None:
             raise PeerError(
                 f"the module named {one.name!r} neither ends nor answers; kill it or choose another name"
             )
-        with _StartLock(registry, one.name) as mine:
+        with StartLock(registry.path, one.name) as mine:
             if not mine or registry.is_living(one.name):
                 # Somebody else starts it, or it is ending: soon it can be used, or started.
                 time.sleep(STEP)
@@ -163,83 +165,16 @@ def _start_and_use(registry: Registry, one: Wanted) -> None:
 def start(registry: Registry, one: Wanted, *, persistent: bool) -> int:
     """Starts the module's process and returns its number once it is registered.
 
-    A race for the name that is lost is no error here for a module that is shared: the winner is used.
+    A race for the name that is lost is no error for a module that is shared (0 is returned): the winner is
+    used.
     """
-    import subprocess
-
-    message = {"spec": one.spec.to_json(), "runtime": registry.path, "persistent": persistent}
-    process = subprocess.Popen(
-        # -P: what lies in the current directory (a json.py, say) must not stand in for the library's.
-        [sys.executable, "-P", "-m", "modnet.host", one.name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment.for_module(environment.original(), registry.path),
-        start_new_session=True,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        with process.stdin as pipe:
-            pipe.write(json.dumps(message).encode())
-    except BrokenPipeError:
-        pass
-    # Ends at once: the process of the module is its child, and nobody's after that.
-    process.wait()
-    with process.stdout as pipe:
-        # The answer is one line; what comes before it is the interpreter's, which could not start.
-        heard = pipe.readlines()
-    try:
-        answer = json.loads(heard[-1])
-    except (IndexError, ValueError):
-        last = heard[-1].decode(errors="replace").strip() if heard else "it said nothing"
-        raise PeerError(f"the process of module {one.name!r} did not start: {last}") from None
+    answer = spawn(registry.path, one.name, one.spec, persistent=persistent, seconds=START_PATIENCE)
     if "ready" in answer:
         return int(answer["ready"])
     if answer.get("errno") == errno.EEXIST and not persistent:
         return 0
     kinds: dict[int, type[ModnetError]] = {2: UsageError, 3: PeerError}
-    raise kinds.get(answer.get("status"), SystemRefused)(answer["error"])
-
-
-class _StartLock:
-    """Held by who starts a module of that name; not waited for, since whoever has it will soon be done.
-
-    An open-file-description lock on one byte of the registry's lock file: no file of its own that could stay
-    behind, gone with its holder, and no relation to the `flock` that registering takes.
-    """
-
-    F_OFD_SETLK = 37
-
-    def __init__(self, registry: Registry, name: str) -> None:
-        self._path = Path(registry.path, "modules", ".lock")
-        self._name = name
-        self._fd = -1
-
-    def __enter__(self) -> bool:
-        import fcntl
-        import struct
-        import zlib
-
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        try:
-            self._fd = os.open(self._path, flags, 0o600)
-            # Two names with one checksum only wait for one another. Byte 0 on is the holder's number.
-            byte = 4096 + zlib.crc32(self._name.encode())
-            lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, byte, 1, 0)
-            fcntl.fcntl(self._fd, self.F_OFD_SETLK, lock)
-        except BlockingIOError:
-            return False
-        except PermissionError as error:
-            if self._fd >= 0:
-                return False
-            raise SystemRefused(f"cannot write {self._path}: {error.strerror}") from None
-        except OSError as error:
-            raise SystemRefused(f"cannot lock {self._path}: {error.strerror}") from None
-        return True
-
-    def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
+    raise kinds.get(answer.get("status", 0), SystemRefused)(answer["error"])
 
 
 def become(registry: Registry, wanted: Sequence[Wanted], command: Command, *, fail_closed: bool) -> None:

@@ -4,13 +4,16 @@ nothing left (the fixture counts).
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.lib import census
 from tests.lib.modnet import Modnet, ended
+from tests.lib.process import until
 
 FORWARDER = ("-m", "forwarder")
 MODULE = "import modnet\n\nclass Shout(modnet.Module):\n    "
@@ -57,6 +60,16 @@ def test_in_the_code_of_a_module(modnet: Modnet, code: str, said: str) -> None:
 def test_an_end_of_the_interpreter_while_a_module_starts_is_told(modnet: Modnet) -> None:
     path = modnet.place.write("shout.py", MODULE + "def start(self):\n        import os; os._exit(3)\n")
     assert "did not start" in modnet.refused("run", "-m", f"{path}:Shout", "--", "true")
+
+
+def test_a_start_that_is_interrupted_leaves_nothing(modnet: Modnet) -> None:
+    path = modnet.place.write("shout.py", MODULE + "def start(self):\n        import time; time.sleep(600)\n")
+    running = modnet.popen("run", "-m", f"{path}:Shout", "--", "true")
+    until(lambda: any("modnet.host" in one for one in census.take(modnet.place).processes), 20, "the start")
+    running.send_signal(signal.SIGINT)
+    # One line break, so that the prompt stands below the ^C.
+    assert running.communicate(timeout=30) == ("", "\n")
+    assert running.returncode == 130
 
 
 def test_one_of_several_modules_fails_and_the_others_go(modnet: Modnet) -> None:

@@ -163,6 +163,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let counters: Vec<(usize, &str, &str)> =
         counter::TABLE.iter().map(|(index, name, doc)| (*index, *name, doc.trim())).collect();
     module.add("COUNTERS", counters)?;
+    module.add("MAX_CHAIN", modnet_abi::record::MAX_CHAIN)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("BUILD_PROFILE", if cfg!(debug_assertions) { "debug" } else { "release" })?;
     module.add_function(wrap_pyfunction!(runtime_dir, module)?)?;
