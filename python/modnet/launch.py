@@ -28,7 +28,6 @@ from modnet.command import Command, NotFound, NotRunnable
 from modnet.errors import ModnetError, PeerError, SystemRefused, UsageError
 from modnet.loader import Options, Spec, canonical, load, parse
 from modnet.registry import Registry, told
-from modnet.spawn import spawn
 from modnet.start_lock import StartLock
 
 __all__ = ["Wanted", "become", "ensure", "request", "start"]
@@ -168,6 +167,9 @@ def start(registry: Registry, one: Wanted, *, persistent: bool) -> int:
     A race for the name that is lost is no error for a module that is shared (0 is returned): the winner is
     used.
     """
+    # Here, since most runs find their modules alive.
+    from modnet.spawn import spawn
+
     answer = spawn(registry.path, one.name, one.spec, persistent=persistent, seconds=START_PATIENCE)
     if "ready" in answer:
         return int(answer["ready"])
