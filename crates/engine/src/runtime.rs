@@ -10,10 +10,15 @@ use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use modnet_abi::path::{MAX_RUNTIME, MODULES, PROCESSES, RUNTIME_ENV};
 
 use crate::error::{Error, Result};
+
+/// How often and at what distance a directory is looked at whose mode is not (yet) what it should be.
+const MAKING: (u32, Duration) = (20, Duration::from_millis(5));
 
 /// The directory below which modules and records stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,10 +159,21 @@ fn make(path: &Path, mode: u32) -> Result<()> {
 }
 
 fn check(path: &Path, mode: u32) -> Result<()> {
-    let meta = fs::symlink_metadata(path)
-        .map_err(|e| Error::system(format!("cannot look at {}", path.display()), &e))?;
+    let look = || {
+        fs::symlink_metadata(path)
+            .map_err(|e| Error::system(format!("cannot look at {}", path.display()), &e))
+    };
+    let lacks = |meta: &fs::Metadata| meta.mode() & 0o777 & mode != mode;
+    let mut meta = look()?;
     trusted(path, &meta, false)?;
-    if meta.mode() & 0o777 & mode != mode {
+    // Another process may be between the two steps of `make`, of which the umask has shortened the first.
+    for _ in 0..MAKING.0 {
+        if lacks(&meta) {
+            thread::sleep(MAKING.1);
+            meta = look()?;
+        }
+    }
+    if lacks(&meta) {
         return Err(Error::new(
             libc::EACCES,
             format!("{} has mode {:o}; run: chmod {mode:o} {0}", path.display(), meta.mode() & 0o777),

@@ -2,7 +2,7 @@
 //!
 //! | op | answer |
 //! | --- | --- |
-//! | `status` | one object: what the module says of itself, and `users` |
+//! | `status` | one object: what the module says of itself, `pid` and `users` |
 //! | `flows` | one object a flow, then `{"done": true}` |
 //! | `use` | the caller is a user of the module from now on, until its process ends |
 //! | `review` | the chain of a record has changed: the module sees who still uses it |
@@ -155,6 +155,7 @@ impl Server {
                     Value::Object(status) => status,
                     other => Map::from_iter([("status".to_owned(), other)]),
                 };
+                status.entry("pid").or_insert(json!(std::process::id()));
                 status.insert("users".to_owned(), json!(self.users.list()));
                 status.insert("done".to_owned(), json!(true));
                 Ok(vec![Value::Object(status)])

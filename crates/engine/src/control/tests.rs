@@ -45,8 +45,9 @@ fn every_operation_answers() {
     let runtime = scratch.runtime();
     let (_registration, stopped) = module(&runtime);
     assert_eq!(ask(&runtime, &json!({"op": "use"})).unwrap(), [json!({"done": true})]);
+    let me = std::process::id();
     let status = ask(&runtime, &json!({"op": "status"})).unwrap();
-    assert_eq!(status, [json!({"name": "m", "users": [std::process::id()], "done": true})]);
+    assert_eq!(status, [json!({"name": "m", "pid": me, "users": [me], "done": true})]);
     let flows = ask(&runtime, &json!({"op": "flows"})).unwrap();
     assert_eq!((flows.len(), &flows[2999]["flow"]), (3001, &json!(2999)));
     ask(&runtime, &json!({"op": "stop", "drain": 1.5})).unwrap();
