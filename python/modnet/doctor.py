@@ -230,6 +230,20 @@ def _static_programs() -> Check:
     )
 
 
+def _delegation() -> Check:
+    """The whole way once: run, steal, forward."""
+    from modnet.trial import MODULE, try_connection
+
+    if try_connection() == 1:
+        return Check("delegation", True, f"a connection of a server went through the module {MODULE}")
+    return Check(
+        "delegation",
+        False,
+        f"a server was run with the module {MODULE}, and its connection went past it",
+        "run the same with a server of yours and see the counters of modnet ps",
+    )
+
+
 CHECKS: tuple[Callable[[], Check], ...] = (
     _build,
     _kernel,
@@ -246,5 +260,6 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _ptrace,
     _programs_of_32_bit,
     _static_programs,
+    _delegation,
 )
 """In the order in which one depends on the other."""

@@ -49,8 +49,8 @@ def start(spec: str) -> None:
 )
 def stop(names: tuple[str, ...], every: bool, drain: float | None) -> None:
     """Stop modules and wait until they have ended. New connections pass without them."""
-    from modnet.cli.stopping import stop_all
     from modnet.registry import Registry
+    from modnet.stopping import stop_all
 
     registry = Registry()
     if every == bool(names):
