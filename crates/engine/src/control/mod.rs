@@ -10,6 +10,30 @@
 //!
 //! The last object has `"done": true`, an error is `{"error": …, "errno": …, "done": true}`.
 //!
+//! How a module's process puts registration, users and control together:
+//!
+//! ```no_run
+//! # use std::{sync::Arc, time::Duration};
+//! # use modnet_engine::{control, error::Result, registry::Registration, runtime::Runtime, users::Users};
+//! struct Mine;
+//! impl control::Subject for Mine {
+//!     fn status(&self) -> serde_json::Value { serde_json::json!({"name": "mine", "flows": 0}) }
+//!     fn flows(&self, _each: &mut dyn FnMut(serde_json::Value)) {}
+//!     fn stop(&self, _drain: Duration) { /* tell the main thread */ }
+//! }
+//! # fn main() -> Result<()> {
+//! let runtime = Runtime::from_env()?;
+//! let mut registration = Registration::bind(&runtime, "mine", &[0, 1])?;
+//! let users = Users::start(runtime, "mine", Some(Box::new(|| { /* the last user has gone */ })))?;
+//! let control = registration.control.try_clone().expect("a descriptor");
+//! control::start(control, Arc::new(Mine), Arc::clone(&users))?;
+//! // … serve `registration.queues` until told to stop. Then the name first, so that it is free while flows end:
+//! users.end();
+//! registration.unregister()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Rules: only the module's own user and root are heard; a client that is slow, mute or talks nonsense delays nobody
 //! but itself, and not for ever. It must not know what a flow is.
 
