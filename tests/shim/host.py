@@ -99,11 +99,13 @@ class Host:
             **more,
         )
 
-    def run(self, command: Sequence[str | Path], *, stolen: bool = True, **more: Any) -> str:
+    def run(
+        self, command: Sequence[str | Path], *, stolen: bool = True, seconds: float = 60, **more: Any
+    ) -> str:
         """Runs to the end; its output. Fails where it fails or waits."""
         with self.start(command, stolen=stolen, stderr=subprocess.STDOUT, **more) as process:
             try:
-                output, _ = process.communicate(timeout=60)
+                output, _ = process.communicate(timeout=seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise AssertionError(f"still running: {command}: {process.communicate()[0]}") from None

@@ -318,4 +318,6 @@ def test_three_thousand_connections_leave_nothing(host: Host) -> None:
         """,
     )
     assert said == ["=(True,)"]
-    assert host.record.count("stolen") == 3001
+    # A slow peer's queue may fill: those sockets pass by it, and leave nothing either.
+    assert sum(map(host.record.count, ("stolen", "queue_full", "in_flight"))) == 3001
+    assert host.record.count("stolen") > 1000

@@ -1,9 +1,6 @@
 """RLIMIT_NOFILE as programs see it."""
 
-import os
 import resource
-
-import pytest
 
 from tests.shim.host import Host
 
@@ -59,14 +56,12 @@ def test_a_hard_limit_that_was_raised_for_the_duplicates(host: Host) -> None:
 
 
 def test_an_ordinary_user_cannot_raise_the_shown_limit(host: Host) -> None:
-    if os.geteuid():
-        pytest.skip("the probe gives root up by itself")
     base = HARD // 2
     host.renew(base=base, shown=base - 100)
     host.peer()
     said = host.probe(
         f"""
-        os.setuid(65534)
+        if os.geteuid() == 0: os.setuid(65534)
         try:
             resource.setrlimit(N, (100, {base + 5}))
         except ValueError as error:

@@ -1,9 +1,9 @@
 //! Whose memory is this?
 //!
-//! A page that the kernel wipes in a fork's child (MADV_WIPEONFORK) holds the owner's pid: zero means that a fork
-//! has made a new process, which takes over with connections of its own. A vfork's child shares the page, so the pid in it is another's: it
-//! may arrange its own descriptors but must not write what the parent will read. No pthread_atfork: it allocates, and
-//! misses raw clones.
+//! A page that the kernel wipes in a fork's child (MADV_WIPEONFORK) says whether this process has taken over: it begins with
+//! connections of its own. A vfork's child lives in its parent's memory: it may arrange its own descriptors but must not write what
+//! the parent will read. It is told by the thread's number: libc's own copy is the parent's there, the kernel's is not. No
+//! pthread_atfork: it allocates, and misses raw clones.
 
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use crate::{limits, record, sys};
 
 /// Forgotten by a fork.
 pub struct State {
-    owner: AtomicU32,
+    taken_over: AtomicU32,
     /// What is connected at each of the reserved numbers; see `queue`.
     pub connections: [AtomicU64; RESERVED_FDS as usize],
     /// Taken by the thread that is changing the connection at that number.
@@ -36,36 +36,43 @@ pub fn start() -> Option<()> {
     unsafe {
         sys::call(libc::SYS_madvise, [page as usize, PAGE, libc::MADV_WIPEONFORK as usize, 0, 0, 0]).ok()?;
     }
-    STATE.store(page.cast(), Ordering::Release);
+    let state: *mut State = page.cast();
+    // SAFETY: our own page, big enough; all-zero is a valid State.
+    unsafe { &*state }.taken_over.store(1, Ordering::Relaxed);
+    STATE.store(state, Ordering::Release);
     Some(())
 }
 
 /// The state, if this process may write what the shim remembers. None in a vfork's child and without a record.
 pub fn own() -> Option<&'static State> {
+    if is_vfork_child() {
+        return None;
+    }
     // SAFETY: null or our page, never unmapped; all-zero is a valid State.
     let state = unsafe { STATE.load(Ordering::Acquire).as_ref() }?;
-    let me = sys::getpid();
-    let owner = state.owner.load(Ordering::Acquire);
-    if owner == me {
-        return Some(state);
-    }
-    if owner == 0 && state.owner.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+    if state.taken_over.swap(1, Ordering::AcqRel) == 0 {
         forget_parent();
-        return Some(state);
     }
-    // Another thread of this process was first, or this is a vfork's child.
-    (state.owner.load(Ordering::Acquire) == me).then_some(state)
+    Some(state)
 }
 
-/// The same without asking for the pid (0.3 µs): for accept, which no vfork's child calls in its short life. A fork's child
-/// is told apart all the same.
+/// The same without asking the kernel (0.3 µs): for accept, which no vfork's child calls in its short life. A fork's child
+/// takes over all the same.
 pub fn presumed() -> Option<&'static State> {
     // SAFETY: as in `own`.
     let state = unsafe { STATE.load(Ordering::Acquire).as_ref() }?;
-    if state.owner.load(Ordering::Acquire) != 0 {
+    if state.taken_over.load(Ordering::Acquire) != 0 {
         return Some(state);
     }
     own()
+}
+
+/// Compares the two numbers of this thread. libc keeps its own current in a fork's child, and in a vfork's it cannot.
+fn is_vfork_child() -> bool {
+    let mut clock: libc::clockid_t = 0;
+    // SAFETY: our own thread; the clock's number is written here. It holds the complement of libc's thread number, shifted by three.
+    let asked = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
+    asked == 0 && !(clock >> 3) != sys::gettid()
 }
 
 /// Whether this is a vfork's child, which lives in its parent's memory.

@@ -134,6 +134,12 @@ pub fn set_option_of<T: Copy>(fd: i32, level: i32, name: i32, value: &T) -> Resu
     }
 }
 
+/// This thread's number.
+pub fn gettid() -> i32 {
+    // SAFETY: no pointer; it cannot fail.
+    unsafe { call(libc::SYS_gettid, [0; 6]) }.unwrap_or(0) as i32
+}
+
 /// This process' number. Not libc's: some old ones cached it across vfork.
 pub fn getpid() -> u32 {
     // SAFETY: no pointer; it cannot fail.

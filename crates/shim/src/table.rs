@@ -8,9 +8,6 @@ use libc::{c_int, c_ulong};
 
 use crate::rows::ROWS;
 
-
-
-
 /// Where a call goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code)] // Some only describe.
