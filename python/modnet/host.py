@@ -1,6 +1,6 @@
 """The process of a module: `python -m modnet.host NAME`, started by `modnet.launch`, not by hand.
 
-    stdin   one JSON object: {"spec", "runtime", "persistent"}
+    stdin   one JSON object: {"spec", "runtime", "persistent", "apart": leave the parent}
     stdout  one JSON object: {"ready": pid} or {"error", "errno", "status"}; then it is closed
 
 Afterwards input is /dev/null and output goes to the module's log. It ends on SIGTERM or SIGINT, on `modnet
@@ -30,14 +30,14 @@ __all__ = ["main"]
 
 def main() -> None:
     """Takes the request from stdin, runs the module until it is told to end."""
+    request = json.loads(sys.stdin.buffer.read())
     # The launcher becomes the command, which must not find a child that it did not make.
-    if os.fork():
+    if request.get("apart") and os.fork():
         os._exit(0)
     # A dup, so that stdout can go elsewhere while the answer is still owed.
     answer = os.dup(1)
     # The launcher's terminal may hang up; this process has a session of its own and stays.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    request = json.loads(sys.stdin.buffer.read())
     _redirect(os.devnull, os.O_RDWR, 0, 1, 2)
     try:
         _run(request, answer)

@@ -26,7 +26,7 @@ __all__ = ["spawn"]
 
 def spawn(runtime: str, name: str, spec: Spec, *, persistent: bool, seconds: float) -> dict[str, Any]:
     """What the process answers: `ready` and its number, or `error`, `errno` and `status`."""
-    message = {"spec": spec.to_json(), "runtime": runtime, "persistent": persistent}
+    message = {"spec": spec.to_json(), "runtime": runtime, "persistent": persistent, "apart": True}
     process = subprocess.Popen(
         # -P: what lies in the current directory (a json.py, say) must not stand in for the library's.
         [sys.executable, "-P", "-m", "modnet.host", name],
