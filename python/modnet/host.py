@@ -20,6 +20,7 @@ import resource
 import signal
 import sys
 import threading
+import traceback
 from types import FrameType
 from typing import Any
 
@@ -40,47 +41,69 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _redirect(os.devnull, os.O_RDWR, 0, 1, 2)
     try:
-        _run(request, answer)
+        running = _Running(request)
     except ModnetError as error:
         _tell(answer, {"error": str(error), "status": error.exit_status, "errno": 0})
         sys.exit(error.exit_status)
     except OSError as error:
         _tell(answer, {"error": error.strerror or str(error), "status": 4, "errno": error.errno or 0})
         sys.exit(4)
+    except Exception as error:
+        # A fault of ours: the launcher's user hears of it, since the log is not there yet.
+        _tell(answer, {"error": f"{type(error).__name__}: {error}", "status": 1, "errno": 0})
+        sys.exit(1)
+    _tell(answer, {"ready": os.getpid()})
+    sys.exit(running.wait())
 
 
-def _run(request: dict[str, Any], answer: int) -> None:
-    from modnet import _native
-    from modnet.loader import Spec, canonical, load
-    from modnet.log import Log
+class _Running:
+    """A module that is registered, with its engine and its log."""
 
-    spec = Spec.from_json(request["spec"])
-    module = load(spec)
-    log = Log(request["runtime"], module.name)
-    sys.stdout = sys.stderr = log
-    _raise_soft_limit()
-    engine = _native.Engine(
-        module,
-        name=module.name,
-        runtime_dir=request["runtime"],
-        hooks=module.hooks(),
-        spec=json.dumps({"module": spec.text, "same": canonical(spec, module), "log": str(log.path)}),
-        persistent=request["persistent"],
-        drain=spec.options.drain,
-        send_queue=spec.options.send_queue,
-        workers=spec.options.workers,
-    )
-    _started(module)
-    try:
-        engine.start()
-        log.open()
-        faulthandler.enable(log.fileno())
-        _stop_on_signals(engine, spec.options.drain)
-        _tell(answer, {"ready": os.getpid()})
-        engine.wait()
-    finally:
-        module.stop()
-        log.end()
+    def __init__(self, request: dict[str, Any]) -> None:
+        from modnet import _native
+        from modnet.loader import Spec, canonical, load
+        from modnet.log import Log
+
+        spec = Spec.from_json(request["spec"])
+        self.module = load(spec)
+        self.log = Log(request["runtime"], self.module.name)
+        sys.stdout = sys.stderr = self.log
+        _raise_soft_limit()
+        self.engine = _native.Engine(
+            self.module,
+            name=self.module.name,
+            runtime_dir=request["runtime"],
+            hooks=self.module.hooks(),
+            spec=json.dumps(
+                {"module": spec.text, "same": canonical(spec, self.module), "log": str(self.log.path)}
+            ),
+            persistent=request["persistent"],
+            drain=spec.options.drain,
+            send_queue=spec.options.send_queue,
+            workers=spec.options.workers,
+        )
+        _started(self.module)
+        try:
+            self.engine.start()
+            self.log.open()
+            faulthandler.enable(self.log.fileno())
+            _stop_on_signals(self.engine, spec.options.drain)
+        except BaseException:
+            self.module.stop()
+            self.log.end()
+            raise
+
+    def wait(self) -> int:
+        """Returns the exit status once everything has ended."""
+        try:
+            self.engine.wait()
+            self.module.stop()
+        except Exception:
+            traceback.print_exc()
+            return 1
+        finally:
+            self.log.end()
+        return 0
 
 
 def _started(module: Any) -> None:
@@ -89,8 +112,6 @@ def _started(module: Any) -> None:
     except (ModnetError, OSError):
         raise
     except Exception as error:
-        import traceback
-
         at = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{module.name}: start() raised {type(error).__name__}: {error} ({at.filename}:{at.lineno})"
         raise UsageError(told) from error
