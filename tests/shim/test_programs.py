@@ -23,6 +23,14 @@ def test_threads_with_small_stacks(host: Host, compiled: Compiled, stack: int) -
     assert set(host.record.counters()) == {"stolen", "connects"}
 
 
+def test_forks_while_threads_accept(host: Host, compiled: Compiled) -> None:
+    host.peer()
+    assert host.run([compiled("forks")]) == "done\n"
+    assert host.record.count("stolen") > 100
+    # The kernel copies descriptors before memory: a child may remember a socket that it was not given.
+    assert set(host.record.counters()) <= {"stolen", "connects", "swept"}
+
+
 def test_signal_handlers(host: Host, compiled: Compiled) -> None:
     host.peer()
     assert host.run([compiled("signals")]) == "done 1024\n"

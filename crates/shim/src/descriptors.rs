@@ -11,6 +11,7 @@ use crate::{fds, hidden, process, record};
 
 /// close, by any name.
 pub fn close(fd: c_int, native: impl FnOnce() -> c_int) -> c_int {
+    process::notice_fork();
     if fds::flags(fd) != 0 {
         drop_hidden(fd);
     } else if is_ours(fd) {
@@ -51,6 +52,7 @@ fn close_ours(fd: c_int) -> c_int {
 
 /// dup: `native` makes the duplicate.
 pub fn dup(fd: c_int, cloexec: bool, native: impl FnOnce() -> c_int) -> c_int {
+    process::notice_fork();
     let stolen = fds::stolen(fd).is_some();
     let new = native();
     if new >= 0 {

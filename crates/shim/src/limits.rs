@@ -36,9 +36,13 @@ pub fn start() {
     SHOWN.store(page.shown_hard_limit, Ordering::Relaxed);
 }
 
-/// A fork's child has no other thread that would lower what was raised at that moment.
+/// A fork's child has no other thread that would lower what was raised at that moment. The kernel copies limits before memory,
+/// so RAISERS may say nothing of it.
 pub fn after_fork() {
-    if RAISERS.swap(0, Ordering::AcqRel) != 0 {
+    RAISERS.store(0, Ordering::Release);
+    if sys::limit(None).is_ok_and(|now| {
+        now.rlim_cur == u64::from(record::top()) && now.rlim_cur != SOFT.load(Ordering::Relaxed)
+    }) {
         lower();
     }
 }
@@ -112,6 +116,7 @@ pub fn exchange(new: Option<&libc::rlimit64>, old: Option<&mut libc::rlimit64>) 
     if record::page().is_none() {
         return Answer::Native;
     }
+    process::notice_fork();
     let real = match sys::limit(None) {
         Ok(real) => real,
         Err(error) => return Answer::Failed(error),
@@ -129,7 +134,8 @@ pub fn exchange(new: Option<&libc::rlimit64>, old: Option<&mut libc::rlimit64>) 
 }
 
 fn shown(mut real: libc::rlimit64) -> libc::rlimit64 {
-    if real.rlim_cur == u64::from(record::top()) && RAISERS.load(Ordering::Relaxed) != 0 {
+    if real.rlim_cur == u64::from(record::top()) {
+        // Raised by another thread just now; or the application's own wish, which SOFT says then.
         real.rlim_cur = SOFT.load(Ordering::Relaxed);
     }
     let shown = SHOWN.load(Ordering::Relaxed);

@@ -67,6 +67,16 @@ pub fn presumed() -> Option<&'static State> {
     own()
 }
 
+/// Takes over in a fork's child at its first close, dup, fcntl or look at its limits, whether or not a stolen socket is concerned.
+#[inline]
+pub fn notice_fork() {
+    // SAFETY: as in `own`.
+    let state = unsafe { STATE.load(Ordering::Acquire).as_ref() };
+    if state.is_some_and(|state| state.taken_over.load(Ordering::Relaxed) == 0) {
+        own();
+    }
+}
+
 /// Compares the two numbers of this thread. libc keeps its own current in a fork's child, and in a vfork's it cannot.
 fn is_vfork_child() -> bool {
     let mut clock: libc::clockid_t = 0;
