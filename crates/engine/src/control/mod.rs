@@ -42,8 +42,7 @@ pub mod client;
 mod tests;
 mod wire;
 
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -104,7 +103,7 @@ pub fn start(
 impl Server {
     fn listen(self: Arc<Self>, control: &OwnedFd) {
         while wire::wait_readable(control, None) {
-            match accept(control) {
+            match socket::accept(control) {
                 Ok(client) => Arc::clone(&self).serve_apart(client),
                 Err(e) => match e.raw_os_error() {
                     Some(libc::EAGAIN | libc::EINTR | libc::ECONNABORTED) => {}
@@ -229,21 +228,4 @@ impl Server {
 
 fn failure(error: &Error) -> Value {
     json!({"error": error.message, "errno": error.errno, "done": true})
-}
-
-fn accept(control: &OwnedFd) -> io::Result<OwnedFd> {
-    // SAFETY: a plain system call that is given no address to fill.
-    let fd = unsafe {
-        libc::accept4(
-            control.as_raw_fd(),
-            std::ptr::null_mut(),
-            std::ptr::null_mut(),
-            libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK,
-        )
-    };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the descriptor was just made and nobody else has it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

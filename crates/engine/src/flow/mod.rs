@@ -1,0 +1,463 @@
+//! The life of a flow, without sockets: events in, commands out.
+//!
+//! The driver (`crate::worker`) tells what happened ([`Flow::ready`], [`Flow::got`], [`Flow::end_of`], …) and asks
+//! [`Flow::next`] what to do until it says [`Command::Wait`]. A flow has two directions ([`Way`]) that are the same
+//! code; each reads from its source, lets a hook change what was read, and sends to its destination.
+//!
+//! | what happens | what follows |
+//! | --- | --- |
+//! | the source ends (FIN, shutdown) | what waits is sent, then the destination's half is closed; the other way goes on |
+//! | both ways have ended | both sockets are closed |
+//! | the application has closed (hang-up on left) | what it wrote is sent, data and FIN in one segment, then both are closed |
+//! | … and had not read everything | the same, and the network sees a reset, as natively |
+//! | the network resets (an error on right) | what had come in before is delivered, then left is closed |
+//! | the destination takes nothing | at most one read waits in the send queue; the source is not read: it feels it |
+//! | a hook fails, or the module says reset | both ends see a reset |
+//!
+//! Readiness is edge-triggered: a side is readable from an event until a read comes back short, and a short read
+//! after a hang-up was seen is the end, with no further call. A direction whose queue is not empty is not read, so a
+//! flow's memory is bounded by one read (`send_queue` bytes) each way, and what its own hook made of it.
+//!
+//! It must not know descriptors, epoll, clocks (time is told), or who wrote the hooks.
+
+mod bucket;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+pub use bucket::Bucket;
+pub use queue::Queue;
+
+/// A socket of the flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Towards the application.
+    Left,
+    /// Towards the network.
+    Right,
+}
+
+/// A direction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Application to network.
+    Outbound = 0,
+    /// Network to application.
+    Inbound = 1,
+}
+
+impl Way {
+    /// Both.
+    pub const BOTH: [Way; 2] = [Way::Outbound, Way::Inbound];
+
+    /// Where its bytes come from.
+    #[must_use]
+    pub fn source(self) -> Side {
+        match self {
+            Way::Outbound => Side::Left,
+            Way::Inbound => Side::Right,
+        }
+    }
+
+    /// Where its bytes go.
+    #[must_use]
+    pub fn destination(self) -> Side {
+        match self {
+            Way::Outbound => Side::Right,
+            Way::Inbound => Side::Left,
+        }
+    }
+
+    /// The direction that reads from `side`.
+    #[must_use]
+    pub fn from(side: Side) -> Self {
+        match side {
+            Side::Left => Way::Outbound,
+            Side::Right => Way::Inbound,
+        }
+    }
+
+    /// The direction that writes to `side`.
+    #[must_use]
+    pub fn to(side: Side) -> Self {
+        match side {
+            Side::Left => Way::Inbound,
+            Side::Right => Way::Outbound,
+        }
+    }
+}
+
+/// What the poller saw on a side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ready {
+    /// There may be bytes, an end or an error to read.
+    pub readable: bool,
+    /// There may be room.
+    pub writable: bool,
+    /// The peer sends no more.
+    pub half: bool,
+    /// Both halves are closed.
+    pub hang_up: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Read at most so many bytes; then [`Flow::got`], [`Flow::drained`], [`Flow::end_of`] or [`Flow::broken`].
+    Read(Way, usize),
+    /// The bytes just read go to the hook, then [`Flow::hooked`] with the length of what it returned.
+    Hook(Way),
+    /// Send the bytes just read (or hooked); `more`: the end follows. Then [`Flow::sent`], the rest having been
+    /// pushed to the queue, or [`Flow::broken`].
+    Send(Way, bool),
+    /// Send from the queue, as above.
+    Flush(Way, bool),
+    /// The source has ended: the hook may add last bytes to the queue; then [`Flow::hook_ended`].
+    HookEnd(Way),
+    /// Close the sending half of the way's destination.
+    Shutdown(Way),
+    /// Close both; `reset`: the network is to see a reset where the application's close would have been one.
+    Close {
+        /// Whether to reset.
+        reset: bool,
+    },
+    /// Nothing until the next event, or until [`Flow::timer`].
+    Wait,
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Lane {
+    queue: Queue,
+    bucket: Option<Bucket>,
+    /// Bytes in the driver's hand: read, and not sent yet.
+    hand: Option<usize>,
+    /// They, or the end, still go to the hook.
+    to_hook: bool,
+    hook: bool,
+    hook_end: bool,
+    readable: bool,
+    writable: bool,
+    /// The source has said that it sends no more: a short read is the last.
+    half: bool,
+    ended: bool,
+    /// The destination knows of the end.
+    closed: bool,
+    /// The destination takes nothing any more: what is read is thrown away.
+    discard: bool,
+    bytes: u64,
+}
+
+/// A flow.
+#[derive(Debug)]
+pub struct Flow {
+    lanes: [Lane; 2],
+    limit: usize,
+    /// Right is TCP, not a pair to the next module.
+    right_is_tcp: bool,
+    left_gone: bool,
+    right_gone: bool,
+    unread: bool,
+    reset: bool,
+    closing: bool,
+    now: u64,
+}
+
+/// Which hooks a flow calls, by way.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hooked {
+    /// The data's hook, `[outbound, inbound]`.
+    pub data: [bool; 2],
+    /// The end's hook.
+    pub end: [bool; 2],
+}
+
+impl Flow {
+    /// A new flow; `limit` is the most that one way reads before it has been sent (bytes, above 0).
+    #[must_use]
+    pub fn new(limit: usize, hooks: Hooked, right_is_tcp: bool) -> Self {
+        let lane = |way: Way| Lane {
+            queue: Queue::default(),
+            bucket: None,
+            hand: None,
+            to_hook: false,
+            hook: hooks.data[way as usize],
+            hook_end: hooks.end[way as usize],
+            readable: false,
+            writable: true,
+            half: false,
+            ended: false,
+            closed: false,
+            discard: false,
+            bytes: 0,
+        };
+        Self {
+            lanes: [lane(Way::Outbound), lane(Way::Inbound)],
+            limit,
+            right_is_tcp,
+            left_gone: false,
+            right_gone: false,
+            unread: false,
+            reset: false,
+            closing: false,
+            now: 0,
+        }
+    }
+
+    // --- events ----------------------------------------------------------------------------------------
+
+    /// The poller saw something on a side.
+    pub fn ready(&mut self, side: Side, ready: Ready) {
+        let from = self.lane(Way::from(side));
+        from.readable |= ready.readable || ready.half || ready.hang_up;
+        from.half |= ready.half || ready.hang_up;
+        self.lane(Way::to(side)).writable |= ready.writable || ready.hang_up;
+        match side {
+            Side::Left => self.left_gone |= ready.hang_up,
+            // TCP hangs up when both sides have ended in order: reading finds that out. A pair hangs up when the next
+            // module has ended the flow.
+            Side::Right => self.right_gone |= ready.hang_up && !self.right_is_tcp,
+        }
+    }
+
+    /// A read of at most `asked` bytes gave `count`.
+    pub fn got(&mut self, way: Way, count: usize, asked: usize) {
+        let lane = self.lane(way);
+        lane.bytes += count as u64;
+        if let Some(bucket) = &mut lane.bucket {
+            bucket.take(count);
+        }
+        if count < asked {
+            lane.readable = false;
+            lane.ended |= lane.half;
+        }
+        if !lane.discard {
+            lane.hand = Some(count);
+            lane.to_hook = lane.hook;
+        }
+    }
+
+    /// A read found nothing.
+    pub fn drained(&mut self, way: Way) {
+        let lane = self.lane(way);
+        lane.readable = false;
+    }
+
+    /// A read found the end.
+    pub fn end_of(&mut self, way: Way) {
+        let lane = self.lane(way);
+        lane.readable = false;
+        lane.ended = true;
+    }
+
+    /// The hook returned so many bytes for those in hand.
+    pub fn hooked(&mut self, way: Way, count: usize) {
+        let lane = self.lane(way);
+        lane.to_hook = false;
+        lane.hand = (count > 0).then_some(count);
+    }
+
+    /// The hook for the end has added what it had.
+    pub fn hook_ended(&mut self, way: Way) {
+        self.lane(way).hook_end = false;
+    }
+
+    /// The bytes in hand or of the queue were offered to the destination, which took all or has no room.
+    pub fn sent(&mut self, way: Way, all: bool) {
+        let lane = self.lane(way);
+        lane.hand = None;
+        lane.writable = all;
+    }
+
+    /// A call on `side` failed for good. `reading`: while reading from it, so that what came before has been read.
+    pub fn broken(&mut self, side: Side, reading: bool) {
+        match side {
+            Side::Right => {
+                self.right_gone = true;
+                self.stop_sending(Way::Outbound);
+                if reading {
+                    self.end_of(Way::Inbound);
+                } else {
+                    // What came in before the error is still there to be read.
+                    self.lane(Way::Inbound).readable = true;
+                }
+            }
+            Side::Left if reading => {
+                // ECONNRESET: the application has closed and left bytes unread.
+                self.left_gone = true;
+                self.unread = true;
+                self.end_of(Way::Outbound);
+            }
+            Side::Left => {
+                // The application has closed (its hang-up is on its way) or does not read any more.
+                self.unread = true;
+                self.stop_sending(Way::Inbound);
+            }
+        }
+    }
+
+    /// The module asks for a reset, or its hook failed where that resets: nothing more is sent.
+    pub fn reset(&mut self) {
+        self.reset = true;
+    }
+
+    /// The module gives a direction back: from the next byte on its hooks are not called. Bytes in a hook's hand go on.
+    pub fn forward(&mut self, way: Way) {
+        let lane = self.lane(way);
+        lane.hook = false;
+        lane.hook_end = false;
+    }
+
+    /// Limits a direction, or lifts the limit.
+    pub fn limit(&mut self, way: Way, bucket: Option<Bucket>) {
+        self.lane(way).bucket = bucket;
+    }
+
+    /// Tells the time, in nanoseconds; needed only where [`Flow::is_limited`].
+    pub fn at(&mut self, now: u64) {
+        self.now = now;
+    }
+
+    // --- commands --------------------------------------------------------------------------------------
+
+    /// What to do now.
+    pub fn next(&mut self) -> Command {
+        if self.closing {
+            return Command::Wait;
+        }
+        if self.reset {
+            self.closing = true;
+            return Command::Close { reset: true };
+        }
+        for way in Way::BOTH {
+            if let Some(command) = self.step(way) {
+                return command;
+            }
+        }
+        if self.is_over() {
+            self.closing = true;
+            return Command::Close { reset: self.close_resets() };
+        }
+        Command::Wait
+    }
+
+    fn step(&mut self, way: Way) -> Option<Command> {
+        // What follows the last data is decided before the lane is borrowed.
+        let left_gone = self.left_gone;
+        let right_is_tcp = self.right_is_tcp;
+        let may_join = way == Way::Outbound && right_is_tcp && left_gone && !self.close_resets();
+        let (limit, now) = (self.limit, self.now);
+        if way == Way::Inbound && left_gone {
+            // Nobody will read it. What lies unread makes the close a reset.
+            return None;
+        }
+        let lane = self.lane(way);
+        let last = may_join && lane.ended && !lane.hook_end;
+        if lane.hand.is_some() {
+            if lane.to_hook {
+                return Some(Command::Hook(way));
+            }
+            return Some(Command::Send(way, last));
+        }
+        if !lane.queue.is_empty() {
+            return (lane.writable).then_some(Command::Flush(way, last));
+        }
+        if !lane.ended {
+            if !lane.readable {
+                return None;
+            }
+            let most = match &mut lane.bucket {
+                Some(bucket) if !lane.discard => bucket.allowance(now).min(limit),
+                _ => limit,
+            };
+            return (most > 0).then_some(Command::Read(way, most));
+        }
+        if lane.hook_end {
+            return Some(Command::HookEnd(way));
+        }
+        // An application that has closed is told nothing, and the network gets its FIN with the close.
+        if lane.closed || left_gone {
+            return None;
+        }
+        lane.closed = true;
+        (!lane.discard).then_some(Command::Shutdown(way))
+    }
+
+    fn is_over(&self) -> bool {
+        let [outbound, inbound] = &self.lanes;
+        let done = |lane: &Lane| lane.ended && lane.queue.is_empty() && lane.hand.is_none() && !lane.hook_end;
+        if self.left_gone {
+            return done(outbound);
+        }
+        if self.right_gone {
+            // A reset or a gone next module: what had come in before is delivered, as natively.
+            return inbound.queue.is_empty() && inbound.hand.is_none() && (inbound.ended || inbound.discard);
+        }
+        done(outbound) && done(inbound) && outbound.closed && inbound.closed
+    }
+
+    /// Whether the application's close would have been a reset: it had not read everything that was there.
+    fn close_resets(&self) -> bool {
+        let inbound = &self.lanes[Way::Inbound as usize];
+        self.left_gone && (self.unread || !inbound.queue.is_empty() || inbound.hand.is_some() || (inbound.readable && !inbound.half))
+    }
+
+    // --- state -----------------------------------------------------------------------------------------
+
+    /// The send queue of a way.
+    pub fn queue(&mut self, way: Way) -> &mut Queue {
+        &mut self.lane(way).queue
+    }
+
+    /// Bytes that wait, by way.
+    #[must_use]
+    pub fn queued(&self) -> [usize; 2] {
+        [self.lanes[0].queue.len(), self.lanes[1].queue.len()]
+    }
+
+    /// Bytes read, by way.
+    #[must_use]
+    pub fn bytes(&self) -> [u64; 2] {
+        [self.lanes[0].bytes, self.lanes[1].bytes]
+    }
+
+    /// Whether the poller must tell when `side` has room.
+    #[must_use]
+    pub fn wants_room(&self, side: Side) -> bool {
+        let lane = &self.lanes[Way::to(side) as usize];
+        !lane.queue.is_empty() && !lane.writable
+    }
+
+    /// Whether a direction has a limit: then [`Flow::at`] must be told before [`Flow::next`].
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.lanes.iter().any(|lane| lane.bucket.is_some())
+    }
+
+    /// When a limit lets the next bytes pass, in nanoseconds; None: no limit holds any back.
+    #[must_use]
+    pub fn timer(&self) -> Option<u64> {
+        let held = |lane: &&Lane| lane.readable && !lane.ended && lane.queue.is_empty();
+        let lanes = if self.left_gone { &self.lanes[..1] } else { &self.lanes[..] };
+        lanes.iter().filter(held).filter_map(|lane| Some(lane.bucket.as_ref()?.ready_at())).min()
+    }
+
+    /// Whether the application's end of the pair is gone (else a duplicate of right may still be registered elsewhere).
+    #[must_use]
+    pub fn left_is_gone(&self) -> bool {
+        self.left_gone
+    }
+
+    fn stop_sending(&mut self, way: Way) {
+        let lane = self.lane(way);
+        lane.queue.clear();
+        lane.hand = None;
+        lane.discard = true;
+        lane.hook = false;
+        lane.hook_end = false;
+    }
+
+    fn lane(&mut self, way: Way) -> &mut Lane {
+        &mut self.lanes[way as usize]
+    }
+}

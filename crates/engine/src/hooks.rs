@@ -1,0 +1,134 @@
+//! What a module does with its flows: the one interface between the engine and whatever language a module is in.
+//!
+//! The engine calls a hook on the thread that owns the flow, never two at once for one flow. A way whose hooks a
+//! module leaves alone never comes here: its bytes stay in the worker.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::flow::Way;
+
+/// Which hooks a module has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// `opened`.
+    pub opened: bool,
+    /// `outbound`, `inbound`.
+    pub data: [bool; 2],
+    /// `outbound_end`, `inbound_end`.
+    pub end: [bool; 2],
+    /// `closed`.
+    pub closed: bool,
+}
+
+impl Wants {
+    /// Whether there is any hook at all.
+    #[must_use]
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+/// Which application and chain a flow belongs to; shared by the flows of one connection to the steal queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The application's process.
+    pub application: u32,
+    /// The record of the chain.
+    pub record: u32,
+    /// Names, nearest to the application first.
+    pub chain: Vec<String>,
+    /// This module's place in it.
+    pub position: usize,
+    /// Proof that the chain was applied.
+    pub token: [u8; 16],
+    /// Whether a flow is reset when the rest of its chain cannot be reached.
+    pub fail_closed: bool,
+}
+
+/// A flow at its beginning.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// Unique in this process.
+    pub id: u64,
+    /// Where it comes from.
+    pub origin: Arc<Origin>,
+    /// The network's end.
+    pub peer: Option<SocketAddr>,
+    /// The application's end.
+    pub local: Option<SocketAddr>,
+    /// Seconds since 1970.
+    pub at: f64,
+}
+
+/// What a hook asks of the engine besides its result.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Orders {
+    /// These ways go native from the next byte on.
+    pub forward: [bool; 2],
+    /// `Some(None)` lifts a way's limit, `Some(Some((rate, burst)))` sets it: bytes a second, bytes.
+    pub limit: [Option<Option<(f64, u32)>>; 2],
+    /// End the flow now.
+    pub reset: bool,
+}
+
+/// How a hook on data ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The data goes on as it is.
+    Same,
+    /// What was written to `out` goes on instead.
+    Replaced,
+    /// It failed: the engine does what [`Hooks::on_error_resets`] says.
+    Failed,
+}
+
+/// A module's own state of a flow.
+pub type State = Box<dyn Any + Send>;
+
+/// A module's hooks.
+pub trait Hooks: Send + Sync {
+    /// Which hooks it has; asked once.
+    fn wants(&self) -> Wants;
+    /// Whether a failed hook resets its flow; otherwise the data goes on untouched and the flow is native from there.
+    fn on_error_resets(&self) -> bool;
+    /// The state of a new flow; called only if there is any hook.
+    fn state(&self, opened: Opened) -> State;
+    /// A flow begins.
+    fn opened(&self, state: &mut State, orders: &mut Orders) -> Verdict;
+    /// Bytes. `bytes`: read so far by way, these included.
+    fn data(&self, state: &mut State, way: Way, data: &[u8], bytes: [u64; 2], out: &mut Vec<u8>, orders: &mut Orders) -> Verdict;
+    /// The source has ended; what is written to `out` is the last.
+    fn end(&self, state: &mut State, way: Way, bytes: [u64; 2], out: &mut Vec<u8>, orders: &mut Orders) -> Verdict;
+    /// The flow is over.
+    fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict;
+}
+
+/// A module without hooks: bytes pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Forward;
+
+impl Hooks for Forward {
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
+    fn on_error_resets(&self) -> bool {
+        false
+    }
+    fn state(&self, _opened: Opened) -> State {
+        Box::new(())
+    }
+    fn opened(&self, _state: &mut State, _orders: &mut Orders) -> Verdict {
+        Verdict::Same
+    }
+    fn data(&self, _: &mut State, _: Way, _: &[u8], _: [u64; 2], _: &mut Vec<u8>, _: &mut Orders) -> Verdict {
+        Verdict::Same
+    }
+    fn end(&self, _: &mut State, _: Way, _: [u64; 2], _: &mut Vec<u8>, _: &mut Orders) -> Verdict {
+        Verdict::Same
+    }
+    fn closed(&self, _: &mut State, _: [u64; 2]) -> Verdict {
+        Verdict::Same
+    }
+}

@@ -1,0 +1,167 @@
+//! epoll, edge-triggered, with tokens. Nobody else makes these calls for flows.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crate::flow::Ready;
+
+/// Events of one wait: a burst of accepts and their flows; more only come one call later.
+const BATCH: usize = 512;
+
+/// A poller and the events that it last gave.
+pub struct Poller {
+    fd: OwnedFd,
+    events: Vec<libc::epoll_event>,
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// As given to [`Poller::add`].
+    pub token: u64,
+    /// What was seen.
+    pub ready: Ready,
+}
+
+impl Poller {
+    /// A new one.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no memory is passed; the descriptor is ours.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: as above.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; BATCH] })
+    }
+
+    /// Watches a flow's socket for input and ends, and for room where `room` says so; edge-triggered.
+    ///
+    /// # Errors
+    /// ENOSPC, ENOMEM.
+    pub fn add(&self, fd: RawFd, token: u64, room: bool) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, edge(room))
+    }
+
+    /// Changes whether room is told; what is ready now is told again.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn change(&self, fd: RawFd, token: u64, room: bool) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, edge(room))
+    }
+
+    /// Watches for input, level-triggered: listening sockets and steal queues.
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_level(&self, fd: RawFd, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, libc::EPOLLIN as u32)
+    }
+
+    /// No longer watches; closing is enough where nobody else holds the socket.
+    pub fn remove(&self, fd: RawFd) {
+        let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);
+    }
+
+    /// Waits for events, at most so long (None: for ever). A signal is no event.
+    ///
+    /// # Errors
+    /// Only for a fault of ours.
+    pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<usize> {
+        let timeout = limit.map_or(-1, |limit| {
+            // Rounded up: a timer must not be looked at before its time.
+            i32::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
+        });
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // BATCH
+        // SAFETY: `events` has room for so many.
+        let count = unsafe {
+            libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), self.events.len() as i32, timeout)
+        };
+        match usize::try_from(count) {
+            Ok(count) => Ok(count),
+            Err(_) => match io::Error::last_os_error() {
+                e if e.kind() == io::ErrorKind::Interrupted => Ok(0),
+                e => Err(e),
+            },
+        }
+    }
+
+    /// One of the events of the last [`Poller::wait`].
+    #[must_use]
+    pub fn event(&self, index: usize) -> Event {
+        let event = self.events[index];
+        let bits = event.events;
+        let has = |flags: i32| bits & flags as u32 != 0;
+        Event {
+            token: event.u64,
+            ready: Ready {
+                readable: has(libc::EPOLLIN | libc::EPOLLERR),
+                writable: has(libc::EPOLLOUT),
+                half: has(libc::EPOLLRDHUP),
+                hang_up: has(libc::EPOLLHUP),
+            },
+        }
+    }
+
+    fn control(&self, op: i32, fd: RawFd, token: u64, events: u32) -> io::Result<()> {
+        let mut event = libc::epoll_event { events, u64: token };
+        // SAFETY: `event` lives through the call.
+        if unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), op, fd, &raw mut event) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+}
+
+fn edge(room: bool) -> u32 {
+    let room = if room { libc::EPOLLOUT } else { 0 };
+    (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET | room) as u32
+}
+
+/// An eventfd by which other threads wake the one that waits.
+#[derive(Debug)]
+pub struct Waker(OwnedFd);
+
+impl Waker {
+    /// A new one.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: no memory is passed; the descriptor is ours when the call succeeds.
+        unsafe {
+            let fd = libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            Ok(Self(OwnedFd::from_raw_fd(fd)))
+        }
+    }
+
+    /// Wakes.
+    pub fn ring(&self) {
+        // SAFETY: eight bytes are read from a u64. EAGAIN means that it rings already.
+        unsafe { libc::write(self.0.as_raw_fd(), (&raw const ONE).cast(), 8) };
+    }
+
+    /// Was heard.
+    pub fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes are written to a u64. EAGAIN means that it does not ring.
+        unsafe { libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+static ONE: u64 = 1;
+
+impl AsRawFd for Waker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}

@@ -1,0 +1,155 @@
+//! The system calls on a flow's sockets: receive, send, end, reset. Nobody else makes them.
+//!
+//! Rules: never blocks (MSG_DONTWAIT, whatever the descriptor says), never raises SIGPIPE.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+/// What a call found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// So many bytes.
+    Bytes(usize),
+    /// Not now.
+    Again,
+    /// The end of the stream (reading only).
+    End,
+    /// The connection is broken: errno.
+    Broken(i32),
+}
+
+fn outcome(result: isize) -> Outcome {
+    match usize::try_from(result) {
+        Ok(count) => Outcome::Bytes(count),
+        Err(_) => match io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO) {
+            libc::EAGAIN | libc::EINTR => Outcome::Again,
+            errno => Outcome::Broken(errno),
+        },
+    }
+}
+
+/// Reads what is there, at most `into.len()` bytes.
+pub fn receive(fd: &OwnedFd, into: &mut [u8]) -> Outcome {
+    loop {
+        // SAFETY: `into` is writable for its length.
+        let result = unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
+        match outcome(result) {
+            Outcome::Bytes(0) => return Outcome::End,
+            Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Sends; `more`: the end of the stream follows, so that data and FIN share a segment.
+pub fn send(fd: &OwnedFd, data: &[u8], more: bool) -> Outcome {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    loop {
+        // SAFETY: `data` is readable for its length.
+        let result = unsafe { libc::send(fd.as_raw_fd(), data.as_ptr().cast(), data.len(), flags) };
+        match outcome(result) {
+            Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Closes the sending half. An error means that the connection is gone, which reading tells.
+pub fn shutdown_write(fd: &OwnedFd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
+}
+
+/// Breaks a TCP connection: the peer sees a reset, and what was not sent is gone. Does not depend on being the last
+/// to hold the socket, as closing with SO_LINGER 0 would: the application's hidden duplicate may live on.
+pub fn reset(fd: &OwnedFd) {
+    // SAFETY: sockaddr of all zeroes is AF_UNSPEC, of the length that is passed.
+    unsafe {
+        let address: libc::sockaddr = std::mem::zeroed();
+        libc::connect(fd.as_raw_fd(), &raw const address, socklen::<libc::sockaddr>());
+    }
+}
+
+/// Whether a close of this socket is a reset: SO_LINGER on, with no time.
+#[must_use]
+pub fn close_is_reset(fd: &OwnedFd) -> bool {
+    let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
+    let mut length = socklen::<libc::linger>();
+    // SAFETY: `linger` is as large as `length` says.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw mut linger).cast(), &raw mut length)
+    };
+    result == 0 && linger.l_onoff != 0 && linger.l_linger == 0
+}
+
+/// A pair of connected intermediate sockets.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut fds = [-1; 2];
+    let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: `fds` has room for two descriptors, which are ours when the call succeeds.
+    unsafe {
+        if libc::socketpair(libc::AF_UNIX, kind, 0, fds.as_mut_ptr()) < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// The network's address of a socket; None for a pair, or where the connection is gone.
+#[must_use]
+pub fn peer(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+    name(fd, libc::getpeername)
+}
+
+/// The own address of a socket.
+#[must_use]
+pub fn local(fd: BorrowedFd<'_>) -> Option<SocketAddr> {
+    name(fd, libc::getsockname)
+}
+
+type Ask = unsafe extern "C" fn(i32, *mut libc::sockaddr, *mut libc::socklen_t) -> i32;
+
+fn name(fd: BorrowedFd<'_>, ask: Ask) -> Option<SocketAddr> {
+    // SAFETY: zeroes are a valid sockaddr_storage; `length` is its size; the family says which struct was filled.
+    unsafe {
+        let mut storage: libc::sockaddr_storage = std::mem::zeroed();
+        let mut length = socklen::<libc::sockaddr_storage>();
+        if ask(fd.as_raw_fd(), (&raw mut storage).cast(), &raw mut length) < 0 {
+            return None;
+        }
+        match i32::from(storage.ss_family) {
+            libc::AF_INET => {
+                let v4 = *(&raw const storage).cast::<libc::sockaddr_in>();
+                let ip = Ipv4Addr::from(u32::from_be(v4.sin_addr.s_addr));
+                Some(SocketAddr::new(IpAddr::V4(ip), u16::from_be(v4.sin_port)))
+            }
+            libc::AF_INET6 => {
+                let v6 = *(&raw const storage).cast::<libc::sockaddr_in6>();
+                let ip = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+                Some(SocketAddr::new(IpAddr::V6(ip), u16::from_be(v6.sin6_port)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Whether a socket is TCP (else it is a pair to the next module).
+#[must_use]
+pub fn is_tcp(fd: &OwnedFd) -> bool {
+    let mut domain: libc::c_int = 0;
+    let mut length = socklen::<libc::c_int>();
+    // SAFETY: `domain` is as large as `length` says.
+    let result = unsafe {
+        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN, (&raw mut domain).cast(), &raw mut length)
+    };
+    result == 0 && domain != libc::AF_UNIX
+}
+
+#[allow(clippy::cast_possible_truncation)] // small structs
+const fn socklen<T>() -> libc::socklen_t {
+    size_of::<T>() as libc::socklen_t
+}

@@ -1,0 +1,59 @@
+//! What an engine counts. Every drop has a name here and is shown by `modnet module show` and `modnet ps --json`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Map, Value};
+
+macro_rules! stats {
+    ($($(#[doc = $doc:expr])* $name:ident,)*) => {
+        /// Counters of one module process.
+        #[derive(Debug, Default)]
+        pub struct Stats { $($(#[doc = $doc])* pub $name: AtomicU64,)* }
+
+        impl Stats {
+            /// All of them by name.
+            #[must_use]
+            pub fn as_json(&self) -> Value {
+                let mut all = Map::new();
+                $(all.insert(stringify!($name).to_owned(), self.$name.load(Ordering::Relaxed).into());)*
+                Value::Object(all)
+            }
+        }
+    };
+}
+
+stats! {
+    /// Flows taken from the steal queues.
+    stolen,
+    /// Flows that ended.
+    ended,
+    /// Bytes read from applications, of flows that ended.
+    bytes_outbound,
+    /// Bytes read from the network, of flows that ended.
+    bytes_inbound,
+    /// Flows ended by a reset that the module asked for, or that its failed hook brought.
+    resets,
+    /// Flows cut off because the time to drain was over.
+    cut,
+    /// Hooks that failed.
+    hook_failures,
+    /// Flows for which a later module of the chain could not be reached and was passed over.
+    skipped,
+    /// Flows reset because the rest of their chain could not be reached (fail closed).
+    refused,
+    /// Flows not passed on because the next module's queue was full.
+    queue_full,
+    /// Flows not passed on, or not served, for want of descriptors or memory.
+    no_descriptor,
+    /// Connections to a steal queue without the right to send sockets.
+    unwelcome,
+    /// Messages that were not understood.
+    not_understood,
+}
+
+impl Stats {
+    /// Counts.
+    pub fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}

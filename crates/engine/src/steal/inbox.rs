@@ -1,0 +1,150 @@
+//! Messages of a steal queue, many in one call, with their descriptors.
+//!
+//! Rules: every descriptor that arrives has an owner at once, so none can leak, whatever the message says; a
+//! message is checked before it is believed.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, MAX_ENTRIES, MAX_FDS, NEW};
+
+/// Messages taken in one call: a burst of accepts.
+const BATCH: usize = 32;
+/// Longest message.
+const BYTES: usize = if HELLO_BYTES > MAX_ENTRIES * ENTRY_BYTES { HELLO_BYTES } else { MAX_ENTRIES * ENTRY_BYTES };
+/// Control data of a message with [`MAX_FDS`] descriptors, in words for its alignment.
+const WORDS: usize = (MAX_FDS * 4 + 64) / 8;
+
+/// What a message, or one entry of it, says.
+pub enum Message<'a> {
+    /// Who is there.
+    Hello(&'a Hello),
+    /// A new pair's left, and right.
+    New {
+        /// Towards the application.
+        left: OwnedFd,
+        /// Towards the network.
+        right: OwnedFd,
+    },
+    /// Something else; what came with it is closed.
+    NotUnderstood,
+}
+
+/// Whether more may be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The call took as many as it could.
+    More,
+    /// Nothing is left.
+    Drained,
+    /// The peer has closed.
+    Gone,
+}
+
+/// Buffers for one call.
+pub struct Inbox {
+    bytes: Box<[[u8; BYTES]; BATCH]>,
+    control: Box<[[u64; WORDS]; BATCH]>,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self { bytes: Box::new([[0; BYTES]; BATCH]), control: Box::new([[0; WORDS]; BATCH]) }
+    }
+}
+
+impl Inbox {
+    /// Takes what is there, up to a batch, and calls `each` for every entry.
+    pub fn receive(&mut self, fd: &OwnedFd, mut each: impl FnMut(Message<'_>)) -> State {
+        // SAFETY: zeroes are a valid iovec and mmsghdr.
+        let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
+        // SAFETY: as above.
+        let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
+        for i in 0..BATCH {
+            vectors[i] = libc::iovec { iov_base: self.bytes[i].as_mut_ptr().cast(), iov_len: BYTES };
+            headers[i].msg_hdr.msg_iov = &raw mut vectors[i];
+            headers[i].msg_hdr.msg_iovlen = 1;
+            headers[i].msg_hdr.msg_control = self.control[i].as_mut_ptr().cast();
+            headers[i].msg_hdr.msg_controllen = mem::size_of::<[u64; WORDS]>();
+        }
+        let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+        // SAFETY: every header points to buffers of the lengths it names, which live through the call.
+        let count = unsafe {
+            libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), BATCH as u32, flags, std::ptr::null_mut())
+        };
+        let Ok(count) = usize::try_from(count) else {
+            return match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EAGAIN) => State::Drained,
+                Some(libc::EINTR) => State::More,
+                _ => State::Gone,
+            };
+        };
+        for (i, header) in headers.iter().enumerate().take(count) {
+            let mut fds = descriptors(&header.msg_hdr).into_iter();
+            let length = header.msg_len as usize;
+            if length == 0 {
+                return State::Gone;
+            }
+            let cut = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
+            if cut {
+                each(Message::NotUnderstood);
+                continue;
+            }
+            parse(&self.bytes[i][..length], &mut fds, &mut each);
+        }
+        if count < BATCH { State::Drained } else { State::More }
+    }
+}
+
+fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl FnMut(Message<'_>)) {
+    if let Some(first) = entry(bytes) {
+        if first.kind == HELLO && bytes.len() == HELLO_BYTES {
+            // SAFETY: a Hello is integers only, any bytes are one; the length was checked; read_unaligned needs no alignment.
+            let hello = unsafe { bytes[ENTRY_BYTES..].as_ptr().cast::<Hello>().read_unaligned() };
+            return each(Message::Hello(&hello));
+        }
+    }
+    if bytes.len() % ENTRY_BYTES != 0 {
+        return each(Message::NotUnderstood);
+    }
+    for at in (0..bytes.len()).step_by(ENTRY_BYTES) {
+        match entry(&bytes[at..]) {
+            Some(Entry { kind: NEW, .. }) => match (fds.next(), fds.next()) {
+                (Some(left), Some(right)) => each(Message::New { left, right }),
+                _ => each(Message::NotUnderstood),
+            },
+            _ => {
+                // How many descriptors an unknown entry brings is unknown: the rest cannot be told apart.
+                each(Message::NotUnderstood);
+                return;
+            }
+        }
+    }
+}
+
+fn entry(bytes: &[u8]) -> Option<Entry> {
+    let word = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    Some(Entry { slot: word(0)?, kind: word(4)? })
+}
+
+/// The descriptors of a message, all owned.
+fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
+    let mut all = Vec::new();
+    // SAFETY: the kernel has filled the control buffer that the header describes; CMSG_* walk inside it; each
+    // descriptor in it is new and nobody else's.
+    unsafe {
+        let mut at = libc::CMSG_FIRSTHDR(header);
+        while !at.is_null() {
+            if (*at).cmsg_level == libc::SOL_SOCKET && (*at).cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(at);
+                let length = ((*at).cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                for i in 0..length / 4 {
+                    all.push(OwnedFd::from_raw_fd(data.add(4 * i).cast::<i32>().read_unaligned()));
+                }
+            }
+            at = libc::CMSG_NXTHDR(header, at);
+        }
+    }
+    all
+}

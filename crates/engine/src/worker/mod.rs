@@ -1,0 +1,338 @@
+//! One worker: a thread on one core, its steal queues, its flows.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`slab`] | numbered places with generations: what an event's token names |
+//! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
+//! | [`pump`] | carries out the commands of [`crate::flow`] |
+//! | [`timers`] | when limits let the next bytes pass |
+//! | here | the loop, arrivals, the end |
+//!
+//! Flows never change their worker. Nothing here waits but epoll. Rules: a token whose generation is old is an
+//! event for somebody who has gone; a flow that has much to do gets a turn, then the others.
+
+mod conn;
+mod pump;
+mod slab;
+mod timers;
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver as Orders, TryRecvError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::hooks::{Hooks, Wants};
+use crate::poll::{Poller, Waker};
+use crate::registry::socket;
+use crate::sock;
+use crate::stats::Stats;
+use crate::steal::inbox::Inbox;
+use crate::steal::{Client, Receiver, Stolen};
+use conn::{Flow, Pair};
+use slab::Slab;
+use timers::Timers;
+
+/// Bytes of one read: as large as a flow may wait, at most this. 64-256 KiB made no difference within noise for
+/// 1 MB responses; beyond the second-level cache it gets slower.
+pub const READ: usize = 256 * 1024;
+/// Idle buffers of hooks are kept up to this size.
+const KEEP: usize = 1 << 20;
+
+/// What a token names, in its low bits.
+const LISTENER: u64 = 0;
+const CLIENT: u64 = 1;
+const LEFT: u64 = 2;
+const RIGHT: u64 = 3;
+const WAKE: u64 = 4;
+const KIND_BITS: u32 = 3;
+
+/// What the others tell a worker.
+pub enum Order {
+    /// List the flows.
+    List(std::sync::mpsc::Sender<Vec<Value>>),
+    /// Take no more flows after those that are on their way; end by then.
+    Drain(Instant),
+}
+
+/// What all workers of a module share.
+pub struct Shared {
+    /// Name, registry, counters.
+    pub receiver: Receiver,
+    /// The module.
+    pub hooks: Arc<dyn Hooks>,
+    /// Most bytes that one way of a flow reads before they have been sent.
+    pub send_queue: usize,
+    /// Living flows.
+    pub flows: AtomicU64,
+    /// Numbers flows.
+    pub next_id: AtomicU64,
+}
+
+/// One worker.
+pub struct Worker {
+    shared: Arc<Shared>,
+    wants: Wants,
+    poller: Poller,
+    orders: Orders<Order>,
+    waker: Arc<Waker>,
+    listeners: Vec<(u32, OwnedFd)>,
+    clients: Slab<Client>,
+    pairs: Slab<Pair>,
+    flows: Slab<Flow>,
+    inbox: Inbox,
+    stolen: Vec<Stolen>,
+    timers: Timers,
+    again: Vec<u64>,
+    scratch: Box<[u8]>,
+    out: Vec<u8>,
+    started: Instant,
+    deadline: Option<Instant>,
+}
+
+impl Worker {
+    /// A worker for the queues of some cores. `waker` is rung when there are orders.
+    ///
+    /// # Errors
+    /// What the system says about epoll.
+    pub fn new(
+        shared: Arc<Shared>,
+        listeners: Vec<(u32, OwnedFd)>,
+        orders: Orders<Order>,
+        waker: Arc<Waker>,
+    ) -> std::io::Result<Self> {
+        let poller = Poller::new()?;
+        for (index, (_, listener)) in listeners.iter().enumerate() {
+            poller.add_level(listener.as_raw_fd(), (index as u64) << KIND_BITS | LISTENER)?;
+        }
+        poller.add_level(waker.as_raw_fd(), WAKE)?;
+        Ok(Self {
+            wants: shared.hooks.wants(),
+            scratch: vec![0; READ.min(shared.send_queue)].into(),
+            shared,
+            poller,
+            orders,
+            waker,
+            listeners,
+            clients: Slab::default(),
+            pairs: Slab::default(),
+            flows: Slab::default(),
+            inbox: Inbox::default(),
+            stolen: Vec::new(),
+            timers: Timers::default(),
+            again: Vec::new(),
+            out: Vec::new(),
+            started: Instant::now(),
+            deadline: None,
+        })
+    }
+
+    /// Works until told to drain and all flows have ended.
+    ///
+    /// # Errors
+    /// A fault of ours in the use of epoll.
+    pub fn run(mut self) -> std::io::Result<()> {
+        loop {
+            let patience = self.patience();
+            let count = self.poller.wait(patience)?;
+            for index in 0..count {
+                self.event(index);
+            }
+            for token in std::mem::take(&mut self.again) {
+                self.resume(token);
+            }
+            if !self.timers.is_empty() {
+                let now = self.now();
+                while let Some(token) = self.timers.due(now) {
+                    self.resume(token);
+                }
+            }
+            if let Some(deadline) = self.deadline {
+                if self.flows.is_empty() && self.clients.is_empty() {
+                    return Ok(());
+                }
+                if Instant::now() >= deadline {
+                    self.cut();
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    fn patience(&mut self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let timer = self.timers.next().map(|at| Duration::from_nanos(at.saturating_sub(self.now())));
+        let end = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        match (timer, end) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn event(&mut self, index: usize) {
+        let event = self.poller.event(index);
+        let key = event.token >> KIND_BITS;
+        match event.token & ((1 << KIND_BITS) - 1) {
+            LISTENER => self.accept(usize::try_from(key).unwrap_or(usize::MAX)),
+            CLIENT => self.receive(key),
+            LEFT => {
+                if let Some(flow) = self.pairs.get_mut(key).map(|pair| pair.flow) {
+                    self.ready(flow, crate::flow::Side::Left, event.ready);
+                }
+            }
+            RIGHT => self.ready(key, crate::flow::Side::Right, event.ready),
+            _ => self.obey(),
+        }
+    }
+
+    fn accept(&mut self, index: usize) {
+        let Some((cpu, listener)) = self.listeners.get(index) else { return };
+        let cpu = *cpu;
+        match socket::accept(listener) {
+            Ok(fd) => {
+                let raw = fd.as_raw_fd();
+                let key = self.clients.insert(Client::new(fd, cpu));
+                if self.poller.add_level(raw, key << KIND_BITS | CLIENT).is_err() {
+                    Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
+                    self.clients.remove(key);
+                }
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => Stats::add(&self.shared.receiver.stats.no_descriptor, 1),
+        }
+    }
+
+    fn receive(&mut self, key: u64) {
+        let Some(client) = self.clients.get_mut(key) else { return };
+        let mut stolen = std::mem::take(&mut self.stolen);
+        let alive = client.receive(&mut self.inbox, &self.shared.receiver, &mut stolen);
+        if !alive {
+            self.clients.remove(key);
+        }
+        for one in stolen.drain(..) {
+            self.begin(one);
+        }
+        self.stolen = stolen;
+    }
+
+    /// A stolen socket becomes a pair and a flow.
+    fn begin(&mut self, stolen: Stolen) {
+        let shared = Arc::clone(&self.shared);
+        Stats::add(&shared.receiver.stats.stolen, 1);
+        shared.flows.fetch_add(1, Ordering::Relaxed);
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (left, right) = (stolen.left.as_raw_fd(), stolen.right.as_raw_fd());
+        let mut flow = Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
+        flow.open(self.wants, &*shared.hooks);
+        let flow = self.flows.insert(flow);
+        let pair = self.pairs.insert(Pair { left: stolen.left, room: false, flow });
+        if let Some(flow) = self.flows.get_mut(flow) {
+            flow.pair = Some(pair);
+        }
+        let watched = self
+            .poller
+            .add(left, pair << KIND_BITS | LEFT, false)
+            .and_then(|()| self.poller.add(right, flow << KIND_BITS | RIGHT, false));
+        if watched.is_err() {
+            Stats::add(&shared.receiver.stats.no_descriptor, 1);
+            self.end(flow, true);
+            return;
+        }
+        if self.wants.opened {
+            self.call_opened(flow);
+            self.pump(flow);
+        }
+    }
+
+    fn ready(&mut self, key: u64, side: crate::flow::Side, ready: crate::flow::Ready) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        flow.machine.ready(side, ready);
+        self.pump(key);
+    }
+
+    fn resume(&mut self, key: u64) {
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.timer = None;
+            self.pump(key);
+        }
+    }
+
+    /// The one end of a flow.
+    fn end(&mut self, key: u64, reset: bool) {
+        let Some(mut flow) = self.flows.remove(key) else { return };
+        let shared = Arc::clone(&self.shared);
+        flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
+        let app_gone = flow.machine.left_is_gone();
+        if flow.right_is_tcp {
+            if reset || sock::close_is_reset(&flow.right) {
+                sock::reset(&flow.right);
+            } else {
+                sock::shutdown_write(&flow.right);
+            }
+        }
+        if !app_gone {
+            // The application's hidden duplicate keeps the registration alive.
+            self.poller.remove(flow.right.as_raw_fd());
+        }
+        if let Some(pair) = flow.pair {
+            self.pairs.remove(pair);
+        }
+        drop(flow);
+        shared.flows.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn obey(&mut self) {
+        self.waker.clear();
+        loop {
+            match self.orders.try_recv() {
+                Ok(Order::List(answer)) => {
+                    let rows = self.flows.iter().map(Flow::as_json).collect();
+                    let _ = answer.send(rows);
+                }
+                Ok(Order::Drain(deadline)) => self.drain(deadline),
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => return self.drain(Instant::now()),
+            }
+        }
+    }
+
+    /// Takes what is on its way, then no more.
+    fn drain(&mut self, deadline: Instant) {
+        self.deadline = Some(self.deadline.map_or(deadline, |old| old.min(deadline)));
+        for index in 0..self.listeners.len() {
+            // Who has connected and is not accepted yet may have sent a socket.
+            loop {
+                let now = self.clients.len();
+                self.accept(index);
+                if self.clients.len() == now {
+                    break;
+                }
+            }
+        }
+        self.listeners.clear();
+        for key in self.clients.keys() {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.close_entrance();
+            }
+            self.receive(key);
+            // Everything was taken; whoever sends now gets EPIPE and passes without this module.
+            self.clients.remove(key);
+        }
+    }
+
+    /// The time to drain is over.
+    fn cut(&mut self) {
+        for key in self.flows.keys() {
+            Stats::add(&self.shared.receiver.stats.cut, 1);
+            self.end(key, true);
+        }
+    }
+}

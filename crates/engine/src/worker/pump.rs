@@ -1,0 +1,200 @@
+//! Carries out what a flow's machine says: reads, calls hooks, sends, arms the poller.
+
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use super::conn::Flow;
+use super::{Worker, KEEP, KIND_BITS, LEFT, RIGHT};
+use crate::flow::{Bucket, Command, Side, Way};
+use crate::hooks::{Orders, Verdict};
+use crate::sock::{self, Outcome};
+use crate::stats::Stats;
+
+/// Reads of one turn: 2 MB; then other flows get theirs.
+const TURN: usize = 8;
+
+impl Worker {
+    /// Does what can be done for a flow now.
+    pub(super) fn pump(&mut self, key: u64) {
+        let now = self.now_if_limited(key);
+        let mut reads = 0;
+        // Whose bytes are in `out` rather than in `scratch`.
+        let mut replaced = false;
+        let mut in_hand = 0;
+        loop {
+            let Some(flow) = self.flows.get_mut(key) else { return };
+            if let Some(now) = now {
+                flow.machine.at(now);
+            }
+            let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
+            match flow.machine.next() {
+                Command::Read(way, most) => {
+                    if reads == TURN {
+                        self.again.push(key);
+                        break;
+                    }
+                    reads += 1;
+                    let asked = most.min(self.scratch.len());
+                    let source = if way == Way::Outbound { &pair.left } else { &flow.right };
+                    match sock::receive(source, &mut self.scratch[..asked]) {
+                        Outcome::Bytes(count) => {
+                            flow.machine.got(way, count, asked);
+                            in_hand = count;
+                            replaced = false;
+                        }
+                        Outcome::Again => flow.machine.drained(way),
+                        Outcome::End => flow.machine.end_of(way),
+                        Outcome::Broken(_) => flow.machine.broken(way.source(), true),
+                    }
+                }
+                Command::Hook(way) => {
+                    let count = self.call_data(key, way, in_hand);
+                    replaced = count.is_some();
+                    in_hand = count.unwrap_or(in_hand);
+                    let Some(flow) = self.flows.get_mut(key) else { return };
+                    flow.machine.hooked(way, in_hand);
+                }
+                Command::Send(way, more) => {
+                    let data = if replaced { &self.out[..in_hand] } else { &self.scratch[..in_hand] };
+                    let destination = if way == Way::Outbound { &flow.right } else { &pair.left };
+                    match sock::send(destination, data, more) {
+                        Outcome::Bytes(count) => {
+                            flow.machine.queue(way).push(&data[count..]);
+                            flow.machine.sent(way, count == data.len());
+                        }
+                        Outcome::Again => {
+                            flow.machine.queue(way).push(data);
+                            flow.machine.sent(way, false);
+                        }
+                        Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),
+                    }
+                }
+                Command::Flush(way, more) => {
+                    let destination = if way == Way::Outbound { &flow.right } else { &pair.left };
+                    match sock::send(destination, flow.machine.queue(way).front(), more) {
+                        Outcome::Bytes(count) => {
+                            let queue = flow.machine.queue(way);
+                            queue.advance(count);
+                            let all = queue.is_empty();
+                            flow.machine.sent(way, all);
+                        }
+                        Outcome::Again => flow.machine.sent(way, false),
+                        Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),
+                    }
+                }
+                Command::HookEnd(way) => self.call_end(key, way),
+                Command::Shutdown(way) => {
+                    sock::shutdown_write(if way == Way::Outbound { &flow.right } else { &pair.left });
+                }
+                Command::Close { reset } => {
+                    self.end(key, reset);
+                    return;
+                }
+                Command::Wait => break,
+            }
+        }
+        if self.out.capacity() > KEEP {
+            self.out = Vec::new();
+        }
+        self.arm(key);
+    }
+
+    fn now_if_limited(&mut self, key: u64) -> Option<u64> {
+        let now = self.now();
+        let flow = self.flows.get_mut(key)?;
+        flow.machine.is_limited().then_some(now)
+    }
+
+    /// Tells the poller and the timers what the flow waits for.
+    fn arm(&mut self, key: u64) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let mut failed = false;
+        let wants = flow.machine.wants_room(Side::Right);
+        if wants != flow.room {
+            flow.room = wants;
+            failed |= self.poller.change(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, wants).is_err();
+        }
+        let wants = flow.machine.wants_room(Side::Left);
+        if let Some((number, pair)) = flow.pair.and_then(|n| Some((n, self.pairs.get_mut(n)?))) {
+            if wants != pair.room {
+                pair.room = wants;
+                failed |= self.poller.change(pair.left.as_raw_fd(), number << KIND_BITS | LEFT, wants).is_err();
+            }
+        }
+        if let Some(at) = flow.machine.timer().filter(|at| flow.timer.is_none_or(|set| *at < set)) {
+            flow.timer = Some(at);
+            self.timers.set(at, key);
+        }
+        if failed {
+            // Out of kernel memory: a flow that nobody wakes would hang.
+            Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
+            flow.machine.reset();
+            self.again.push(key);
+        }
+    }
+
+    /// The hook `opened`.
+    pub(super) fn call_opened(&mut self, key: u64) {
+        let hooks = Arc::clone(&self.shared.hooks);
+        let mut orders = Orders::default();
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(state) = &mut flow.state else { return };
+        let verdict = hooks.opened(state, &mut orders);
+        self.settle(key, verdict, orders);
+    }
+
+    /// The hook on data; the length of what is now in `out`, or None: the data goes on as it is.
+    fn call_data(&mut self, key: u64, way: Way, count: usize) -> Option<usize> {
+        let hooks = Arc::clone(&self.shared.hooks);
+        let mut orders = Orders::default();
+        let flow = self.flows.get_mut(key)?;
+        let bytes = flow.machine.bytes();
+        let state = flow.state.as_mut()?;
+        self.out.clear();
+        let verdict = hooks.data(state, way, &self.scratch[..count], bytes, &mut self.out, &mut orders);
+        self.settle(key, verdict, orders);
+        (verdict == Verdict::Replaced).then_some(self.out.len())
+    }
+
+    /// The hook on the end.
+    fn call_end(&mut self, key: u64, way: Way) {
+        let hooks = Arc::clone(&self.shared.hooks);
+        let mut orders = Orders::default();
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let bytes = flow.machine.bytes();
+        let Some(state) = &mut flow.state else { return };
+        self.out.clear();
+        let verdict = hooks.end(state, way, bytes, &mut self.out, &mut orders);
+        flow.machine.hook_ended(way);
+        if verdict == Verdict::Replaced {
+            flow.machine.queue(way).push(&self.out);
+        }
+        self.settle(key, verdict, orders);
+    }
+
+    /// What a hook asked for, or what its failure brings.
+    fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
+        let now = self.now();
+        let stats = &self.shared.receiver.stats;
+        let resets = self.shared.hooks.on_error_resets();
+        let Some(Flow { machine, .. }) = self.flows.get_mut(key) else { return };
+        for way in Way::BOTH {
+            if orders.forward[way as usize] {
+                machine.forward(way);
+            }
+            if let Some(limit) = orders.limit[way as usize] {
+                machine.limit(way, limit.map(|(rate, burst)| Bucket::new(rate, burst, now)));
+            }
+        }
+        if verdict == Verdict::Failed {
+            Stats::add(&stats.hook_failures, 1);
+            for way in Way::BOTH {
+                machine.forward(way);
+            }
+        }
+        if orders.reset || (verdict == Verdict::Failed && resets) {
+            Stats::add(&stats.resets, 1);
+            machine.reset();
+        }
+    }
+}
