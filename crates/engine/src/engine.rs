@@ -178,6 +178,7 @@ impl Subject for Inner {
             "name": self.shared.receiver.name,
             "spec": self.spec,
             "persistent": self.persistent,
+            "drain": self.drain.as_secs_f64(),
             "flows": self.shared.flows.load(Ordering::Relaxed),
             "workers": self.workers.len(),
             "send_queue": self.shared.send_queue,
