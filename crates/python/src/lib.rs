@@ -3,7 +3,13 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`registry`] | names, records, control sockets |
+//! | [`engine`] | a module's process |
+//! | [`flow`] | what hooks are given |
+//! | [`hooks`] | calling hooks written in Python |
 
+mod engine;
+mod flow;
+mod hooks;
 mod registry;
 
 use pyo3::prelude::*;
@@ -11,5 +17,7 @@ use pyo3::prelude::*;
 /// Delegation in Rust; see `_native.pyi`.
 #[pymodule]
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<flow::Flow>()?;
     registry::register(module)
 }

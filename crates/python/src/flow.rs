@@ -1,0 +1,146 @@
+//! `Flow`: one stolen connection as a hook sees it.
+//!
+//! It holds facts and collects orders; the engine carries the orders out when the hook has returned. So it never
+//! touches a socket, and an order given outside a hook is carried out after the flow's next one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use modnet_engine::flow::Way;
+use modnet_engine::hooks::{Opened, Orders, Origin};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyTuple;
+
+/// One stolen connection. Made by the engine, given to every hook; use it inside hooks only.
+#[pyclass(dict, module = "modnet._native")]
+pub struct Flow {
+    id: u64,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    origin: Arc<Origin>,
+    opened_at: f64,
+    /// Told before each hook.
+    pub bytes: [u64; 2],
+    /// Taken after each hook.
+    pub orders: Orders,
+}
+
+impl Flow {
+    /// At a flow's beginning.
+    pub fn new(opened: Opened) -> Self {
+        Self {
+            id: opened.id,
+            peer: opened.peer,
+            local: opened.local,
+            origin: opened.origin,
+            opened_at: opened.at,
+            bytes: [0; 2],
+            orders: Orders::default(),
+        }
+    }
+}
+
+fn ways(direction: &str) -> PyResult<&'static [Way]> {
+    match direction {
+        "outbound" => Ok(&[Way::Outbound]),
+        "inbound" => Ok(&[Way::Inbound]),
+        "both" => Ok(&Way::BOTH),
+        _ => Err(PyValueError::new_err(format!(
+            "direction is \"outbound\", \"inbound\" or \"both\", not {direction:?}"
+        ))),
+    }
+}
+
+fn address(address: Option<SocketAddr>) -> Option<(String, u16)> {
+    // As Python's own sockets show an IPv4 client of a dual-stack listener: as IPv6.
+    address.map(|a| (a.ip().to_string(), a.port()))
+}
+
+#[pymethods]
+impl Flow {
+    /// Unique in this module process.
+    #[getter]
+    fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Address and port of the network's end; None where the system did not tell.
+    #[getter]
+    fn peer(&self) -> Option<(String, u16)> {
+        address(self.peer)
+    }
+
+    /// Address and port of the application's end; None where the system did not tell.
+    #[getter]
+    fn local(&self) -> Option<(String, u16)> {
+        address(self.local)
+    }
+
+    /// Process id of the application.
+    #[getter]
+    fn application(&self) -> u32 {
+        self.origin.application
+    }
+
+    /// Names of the whole chain, nearest to the application first.
+    #[getter]
+    fn chain<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        PyTuple::new(py, &self.origin.chain)
+    }
+
+    /// This module's place in `chain`, from 0.
+    #[getter]
+    fn position(&self) -> usize {
+        self.origin.position
+    }
+
+    /// Bytes read from the application so far.
+    #[getter]
+    fn bytes_outbound(&self) -> u64 {
+        self.bytes[Way::Outbound as usize]
+    }
+
+    /// Bytes read from the network so far.
+    #[getter]
+    fn bytes_inbound(&self) -> u64 {
+        self.bytes[Way::Inbound as usize]
+    }
+
+    /// When it was stolen, in seconds since 1970.
+    #[getter]
+    fn opened_at(&self) -> f64 {
+        self.opened_at
+    }
+
+    /// Gives a direction back to the native path, from the next byte on.
+    #[pyo3(signature = (direction="both"))]
+    fn forward(&mut self, direction: &str) -> PyResult<()> {
+        for way in ways(direction)? {
+            self.orders.forward[*way as usize] = true;
+        }
+        Ok(())
+    }
+
+    /// Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit away.
+    #[pyo3(signature = (direction, rate, burst=65536))]
+    fn limit(&mut self, direction: &str, rate: Option<f64>, burst: i64) -> PyResult<()> {
+        let ways = ways(direction)?;
+        if rate.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+            return Err(PyValueError::new_err("rate is bytes a second, above 0, or None for no limit"));
+        }
+        let burst = u32::try_from(burst)
+            .ok()
+            .filter(|burst| *burst > 0)
+            .ok_or_else(|| PyValueError::new_err("burst is from 1 to 4294967295 bytes"))?;
+        for way in ways {
+            self.orders.limit[*way as usize] = Some(rate.map(|rate| (rate, burst)));
+        }
+        Ok(())
+    }
+
+    /// Ends the flow now: both ends see a connection reset.
+    fn reset(&mut self) {
+        self.orders.reset = true;
+    }
+}
