@@ -36,13 +36,21 @@ def take(place: Place) -> Census:
             names.add(f"{pid} {line.strip()[:150]}")
     # The two directories and the lock are the registry itself; they stay for the next run.
     standing = {"modules", "processes", "modules/.lock"}
-    files = {str(p.relative_to(place.runtime)) for p in place.runtime.rglob("*")} - standing
+    files = below(place.runtime) - standing
     bound = {
         fields[7].decode()
         for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]
         if len(fields := line.split()) > 7 and fields[7].decode().startswith(str(place.runtime))
     }
     return Census(frozenset(names), frozenset(files), frozenset(bound))
+
+
+def below(directory: Path) -> set[str]:
+    """Every file and directory below one in which others come and go (`rglob` raises where one has just gone)."""
+    found = set()
+    for parent, directories, files in os.walk(directory):
+        found |= {str((Path(parent) / name).relative_to(directory)) for name in directories + files}
+    return found
 
 
 def wait_same(place: Place, before: Census, seconds: float = 20) -> None:
