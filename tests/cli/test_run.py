@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.lib.modnet import SECONDS, Modnet, ended
-from tests.lib.process import descendants, until
+from tests.lib.modnet import running as running_pids
+from tests.lib.process import until
 
 FORWARDER = ("-m", "forwarder")
 SHOW = Path(__file__).with_name("show_state.py")
@@ -18,14 +19,7 @@ SHOW = Path(__file__).with_name("show_state.py")
 
 def hosts() -> list[int]:
     """Processes of modules that we have started."""
-    found = []
-    for pid in descendants(os.getpid()):
-        words = (
-            Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") if Path(f"/proc/{pid}").exists() else []
-        )
-        if b"modnet.host" in words:
-            found.append(pid)
-    return found
+    return running_pids("modnet.host")
 
 
 def test_status_output_and_arguments_are_the_commands(modnet: Modnet) -> None:

@@ -3,13 +3,13 @@
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.lib import census
 from tests.lib.modnet import SECONDS, Modnet, ended
-from tests.lib.process import descendants, until
+from tests.lib.modnet import running as running_pids
+from tests.lib.process import until
 
 
 def lives(modnet: Modnet, name: str = "forwarder") -> bool:
@@ -95,25 +95,17 @@ def test_a_module_whose_launcher_dies_before_it_uses_it_ends(modnet: Modnet) -> 
 def test_the_janitor_is_not_needed(modnet: Modnet, number: signal.Signals) -> None:
     """Without it a killed command's record goes all the same, by the module that it has used."""
     running = modnet.server("forwarder")
-    janitors = [pid for pid in descendants(os.getpid()) if b"modnet.janitor" in _words(pid)]
-    assert len(janitors) == 1
-    os.kill(janitors[0], number)
+    until(lambda: len(running_pids("modnet.janitor")) == 1, 10, "the janitor")
+    os.kill(*running_pids("modnet.janitor"), number)
     running.kill()
     ended(running)
-
-
-def _words(pid: int) -> list[bytes]:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
 
 
 def test_one_janitor_serves_all(modnet: Modnet) -> None:
     many = [modnet.server("forwarder", f"forwarder,as=n{number}") for number in range(4)]
 
     def janitors() -> int:
-        return sum(b"modnet.janitor" in _words(pid) for pid in descendants(os.getpid()))
+        return len(running_pids("modnet.janitor"))
 
     until(lambda: janitors() == 1, 10, "one janitor")
     for running in many:

@@ -46,7 +46,9 @@ def take(place: Place) -> Census:
 
 
 def below(directory: Path) -> set[str]:
-    """Every file and directory below one in which others come and go (`rglob` raises where one has just gone)."""
+    """Every file and directory below one in which others come and go (`rglob` raises where one has just
+    gone).
+    """
     found = set()
     for parent, directories, files in os.walk(directory):
         found |= {str((Path(parent) / name).relative_to(directory)) for name in directories + files}

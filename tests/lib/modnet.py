@@ -5,14 +5,16 @@ Rules: `modnet` runs as a user would start it; what a test leaves is found by a 
 Must not: look inside the package.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tests.lib import census
 from tests.lib.place import Place
-from tests.lib.process import reap_orphans
+from tests.lib.process import descendants, reap_orphans
 from tests.lib.users import User
 
 SECONDS = 30
@@ -93,3 +95,14 @@ def places(user: User | None = None) -> Iterator[Modnet]:
         census.sweep(before)
         reap_orphans()
         shutil.rmtree(place.directory)
+
+
+def running(module: str) -> list[int]:
+    """Our descendants that run the Python module `module`."""
+    found = []
+    for pid in descendants(os.getpid()):
+        # One that has gone since is not running.
+        with contextlib.suppress(OSError):
+            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
