@@ -58,14 +58,14 @@ def test_the_demo_shows_a_table_and_leaves_nothing(busy_port_80):
     rows = {}
     for line in done.stdout.splitlines():
         found = re.match(
-            r"\s*(100 B, new|1 KB, kept)\s+(nginx alone|forwarder, native|shout.py, Python)\s+([\d,]+)", line
+            r"\s*(100 B, new|1 KB, kept)\s+(nginx alone|\+ forwarder|\+ shout\.py)\s+([\d,]+)", line
         )
         if found:
             rows[found[1], found[2]] = int(found[3].replace(",", "")), line
     assert len(rows) == 6, done.stdout
     assert all(rate > 0 for rate, _ in rows.values())
-    assert all("in capitals" in line for (_, by), (_, line) in rows.items() if by.startswith("shout"))
-    assert all("as they are" in line for (_, by), (_, line) in rows.items() if not by.startswith("shout"))
+    assert all("in capitals" in line for (_, by), (_, line) in rows.items() if by == "+ shout.py")
+    assert all("as they are" in line for (_, by), (_, line) in rows.items() if by != "+ shout.py")
     wait_until_all_gone(before)
     assert directories() == places
 
