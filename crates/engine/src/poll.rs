@@ -105,6 +105,7 @@ impl Poller {
                 writable: has(libc::EPOLLOUT),
                 half: has(libc::EPOLLRDHUP),
                 hang_up: has(libc::EPOLLHUP),
+                failed: has(libc::EPOLLERR),
             },
         }
     }
@@ -116,6 +117,12 @@ impl Poller {
             return Err(io::Error::last_os_error());
         }
         Ok(())
+    }
+}
+
+impl AsRawFd for Poller {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }
 

@@ -68,6 +68,15 @@ impl Way {
         }
     }
 
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Way::Outbound => Way::Inbound,
+            Way::Inbound => Way::Outbound,
+        }
+    }
+
     /// The direction that reads from `side`.
     #[must_use]
     pub fn from(side: Side) -> Self {
@@ -98,6 +107,8 @@ pub struct Ready {
     pub half: bool,
     /// Both halves are closed.
     pub hang_up: bool,
+    /// There is an error: a reset, or the peer's end of a pair was closed with unread bytes.
+    pub failed: bool,
 }
 
 /// What to do next.
@@ -160,6 +171,8 @@ pub struct Flow {
     unread: bool,
     reset: bool,
     closing: bool,
+    /// Who reads first: ways that are busy without pause take turns.
+    turn: Way,
     now: u64,
 }
 
@@ -200,6 +213,7 @@ impl Flow {
             unread: false,
             reset: false,
             closing: false,
+            turn: Way::Outbound,
             now: 0,
         }
     }
@@ -213,10 +227,18 @@ impl Flow {
         from.half |= ready.half || ready.hang_up;
         self.lane(Way::to(side)).writable |= ready.writable || ready.hang_up;
         match side {
-            Side::Left => self.left_gone |= ready.hang_up,
-            // TCP hangs up when both sides have ended in order: reading finds that out. A pair hangs up when the next
-            // module has ended the flow.
-            Side::Right => self.right_gone |= ready.hang_up && !self.right_is_tcp,
+            Side::Left => {
+                self.left_gone |= ready.hang_up;
+                // A short read behind the hang-up is the last call: nobody would see the error.
+                self.unread |= ready.failed;
+            }
+            // With our half closed it may be the end in order: reading finds that out. Else it is a reset, or the next
+            // module has ended the flow, and nothing that is sent arrives.
+            Side::Right if ready.hang_up && !self.lane(Way::Outbound).closed => {
+                self.right_gone = true;
+                self.stop_sending(Way::Outbound);
+            }
+            Side::Right => {}
         }
     }
 
@@ -329,8 +351,14 @@ impl Flow {
             self.closing = true;
             return Command::Close { reset: true };
         }
-        for way in Way::BOTH {
+        // The driver has one hand: what is in it goes first, whatever a hook has made possible on the other way.
+        let in_hand = Way::BOTH.into_iter().find(|way| self.lane(*way).hand.is_some());
+        let first = in_hand.unwrap_or(self.turn);
+        for way in [first, first.other()] {
             if let Some(command) = self.step(way) {
+                if matches!(command, Command::Read(..)) {
+                    self.turn = way.other();
+                }
                 return command;
             }
         }

@@ -1,1 +1,15 @@
+//! The machine of a flow, tested without sockets.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`playbook`] | events in, expected commands out |
+//! | [`ends`] | half-closes, closes, resets |
+//! | [`passing`] | data, back-pressure, turns |
+//! | [`hooks`] | what a module's hooks do to it |
+//! | [`limits`] | buckets and timers |
 
+mod ends;
+mod hooks;
+mod limits;
+mod passing;
+mod playbook;
