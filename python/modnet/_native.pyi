@@ -5,6 +5,7 @@ from typing import Literal, final
 __all__ = [
     "BUILD_PROFILE",
     "COUNTERS",
+    "MAX_CHAIN",
     "VERSION",
     "Engine",
     "Flow",
