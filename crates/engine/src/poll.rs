@@ -105,7 +105,8 @@ impl Poller {
                 writable: has(libc::EPOLLOUT),
                 half: has(libc::EPOLLRDHUP),
                 hang_up: has(libc::EPOLLHUP),
-                failed: has(libc::EPOLLERR),
+                // EPOLLPRI: see sock::announce_reset; urgent data of the network's is on right, where it is nothing.
+                failed: has(libc::EPOLLERR | libc::EPOLLPRI),
             },
         }
     }
@@ -128,7 +129,7 @@ impl AsRawFd for Poller {
 
 fn edge(room: bool) -> u32 {
     let room = if room { libc::EPOLLOUT } else { 0 };
-    (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET | room) as u32
+    (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET | room) as u32
 }
 
 /// An eventfd by which other threads wake the one that waits.

@@ -71,6 +71,15 @@ pub fn reset(fd: &OwnedFd) {
     }
 }
 
+/// Tells the next module that the close which follows is a reset: a pair has no such thing, so an out-of-band byte says
+/// it (no other is ever on a pair: the shim refuses MSG_OOB), which the poller sees as a failure of that module's left.
+/// Where it finds no room, or the kernel was built without it, the next module sees an end in order.
+pub fn announce_reset(fd: &OwnedFd) {
+    let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: one byte is readable.
+    unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
+}
+
 /// Whether a close of this socket is a reset: SO_LINGER on, with no time.
 #[must_use]
 pub fn close_is_reset(fd: &OwnedFd) -> bool {

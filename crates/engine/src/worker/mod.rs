@@ -277,6 +277,8 @@ impl Worker {
             } else {
                 sock::shutdown_write(&flow.right);
             }
+        } else if reset {
+            sock::announce_reset(&flow.right);
         }
         if !app_gone {
             // The application's hidden duplicate keeps the registration alive.
