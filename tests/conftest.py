@@ -9,12 +9,18 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.integrity.client.tree import Tree
 from tests.lib.process import become_subreaper
 
 NOT_ROOT = "needs root, and these tests run as an ordinary user"
+
+
+# A busy machine is not a failure: pytest-timeout bounds a test, not hypothesis each of its examples.
+hypothesis.settings.register_profile("modnet", deadline=None)
+hypothesis.settings.load_profile("modnet")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -343,6 +343,7 @@ impl Flow {
     // --- commands --------------------------------------------------------------------------------------
 
     /// What to do now.
+    #[allow(clippy::should_implement_trait)] // no iterator: what it gives depends on what is told in between
     pub fn next(&mut self) -> Command {
         if self.closing {
             return Command::Wait;
