@@ -68,13 +68,15 @@ Alias /scripts {here}
 php_admin_value post_max_size 64M
 """
 
-# More threads in each process than the load has clients: the event MPM closes kept-alive connections when all
-# threads of a process are busy.
+# The event MPM closes kept-alive connections when all threads of a process are busy, so each has more than the load has
+# clients, and when it ends a process because many threads are idle, so none is ended.
 EVENT = """
 StartServers 2
 ThreadLimit 128
 ThreadsPerChild 128
 MaxRequestWorkers 256
+MinSpareThreads 1
+MaxSpareThreads 256
 """
 
 HASH_PHP = """<?php
