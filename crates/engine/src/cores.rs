@@ -20,9 +20,15 @@ pub fn usable() -> Vec<u32> {
             return vec![0];
         }
         #[allow(clippy::cast_possible_truncation)] // CPU_SETSIZE
-        let all: Vec<u32> =
-            (0..libc::CPU_SETSIZE as usize).filter(|cpu| libc::CPU_ISSET(*cpu, &set)).map(|cpu| cpu as u32).collect();
-        if all.is_empty() { vec![0] } else { all }
+        let all: Vec<u32> = (0..libc::CPU_SETSIZE as usize)
+            .filter(|cpu| libc::CPU_ISSET(*cpu, &set))
+            .map(|cpu| cpu as u32)
+            .collect();
+        if all.is_empty() {
+            vec![0]
+        } else {
+            all
+        }
     }
 }
 

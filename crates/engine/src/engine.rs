@@ -99,8 +99,11 @@ impl Engine {
             let owner = usable.iter().position(|u| *u == cpu).unwrap_or(cpu as usize) % count;
             shares[owner].push((cpu, queue));
         }
-        let receiver =
-            Receiver { runtime: config.runtime.clone(), name: config.name.clone(), stats: Arc::new(Stats::default()) };
+        let receiver = Receiver {
+            runtime: config.runtime.clone(),
+            name: config.name.clone(),
+            stats: Arc::new(Stats::default()),
+        };
         let shared = Arc::new(Shared {
             receiver,
             hooks: config.hooks,

@@ -98,9 +98,24 @@ pub trait Hooks: Send + Sync {
     /// A flow begins.
     fn opened(&self, state: &mut State, orders: &mut Orders) -> Verdict;
     /// Bytes. `bytes`: read so far by way, these included.
-    fn data(&self, state: &mut State, way: Way, data: &[u8], bytes: [u64; 2], out: &mut Vec<u8>, orders: &mut Orders) -> Verdict;
+    fn data(
+        &self,
+        state: &mut State,
+        way: Way,
+        data: &[u8],
+        bytes: [u64; 2],
+        out: &mut Vec<u8>,
+        orders: &mut Orders,
+    ) -> Verdict;
     /// The source has ended; what is written to `out` is the last.
-    fn end(&self, state: &mut State, way: Way, bytes: [u64; 2], out: &mut Vec<u8>, orders: &mut Orders) -> Verdict;
+    fn end(
+        &self,
+        state: &mut State,
+        way: Way,
+        bytes: [u64; 2],
+        out: &mut Vec<u8>,
+        orders: &mut Orders,
+    ) -> Verdict;
     /// The flow is over.
     fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict;
 }

@@ -33,7 +33,8 @@ fn outcome(result: isize) -> Outcome {
 pub fn receive(fd: &OwnedFd, into: &mut [u8]) -> Outcome {
     loop {
         // SAFETY: `into` is writable for its length.
-        let result = unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
+        let result =
+            unsafe { libc::recv(fd.as_raw_fd(), into.as_mut_ptr().cast(), into.len(), libc::MSG_DONTWAIT) };
         match outcome(result) {
             Outcome::Bytes(0) => return Outcome::End,
             Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
@@ -87,7 +88,13 @@ pub fn close_is_reset(fd: &OwnedFd) -> bool {
     let mut length = socklen::<libc::linger>();
     // SAFETY: `linger` is as large as `length` says.
     let result = unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw mut linger).cast(), &raw mut length)
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw mut linger).cast(),
+            &raw mut length,
+        )
     };
     result == 0 && linger.l_onoff != 0 && linger.l_linger == 0
 }
@@ -153,7 +160,13 @@ pub fn is_tcp(fd: &OwnedFd) -> bool {
     let mut length = socklen::<libc::c_int>();
     // SAFETY: `domain` is as large as `length` says.
     let result = unsafe {
-        libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_DOMAIN, (&raw mut domain).cast(), &raw mut length)
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_DOMAIN,
+            (&raw mut domain).cast(),
+            &raw mut length,
+        )
     };
     result == 0 && domain != libc::AF_UNIX
 }

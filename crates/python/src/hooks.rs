@@ -84,7 +84,13 @@ fn end_hook(way: Way) -> &'static str {
 }
 
 /// Copies what a hook returned.
-fn take(py: Python<'_>, module: &Bound<'_, PyAny>, hook: &str, result: &Bound<'_, PyAny>, out: &mut Vec<u8>) -> PyResult<()> {
+fn take(
+    py: Python<'_>,
+    module: &Bound<'_, PyAny>,
+    hook: &str,
+    result: &Bound<'_, PyAny>,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
     if let Ok(bytes) = result.cast::<PyBytes>() {
         out.extend_from_slice(bytes.as_bytes());
         return Ok(());
@@ -157,7 +163,14 @@ impl Hooks for PythonModule {
         })
     }
 
-    fn end(&self, state: &mut State, way: Way, bytes: [u64; 2], out: &mut Vec<u8>, orders: &mut Orders) -> Verdict {
+    fn end(
+        &self,
+        state: &mut State,
+        way: Way,
+        bytes: [u64; 2],
+        out: &mut Vec<u8>,
+        orders: &mut Orders,
+    ) -> Verdict {
         let hook = end_hook(way);
         self.run(state, hook, Some(bytes), orders, |py, module, flow| {
             let result = module.call_method1(hook, (flow,))?;

@@ -12,7 +12,8 @@ use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, MAX_ENTRI
 /// Messages taken in one call: a burst of accepts.
 const BATCH: usize = 32;
 /// Longest message.
-const BYTES: usize = if HELLO_BYTES > MAX_ENTRIES * ENTRY_BYTES { HELLO_BYTES } else { MAX_ENTRIES * ENTRY_BYTES };
+const BYTES: usize =
+    if HELLO_BYTES > MAX_ENTRIES * ENTRY_BYTES { HELLO_BYTES } else { MAX_ENTRIES * ENTRY_BYTES };
 /// Control data of a message with [`MAX_FDS`] descriptors, in words for its alignment.
 const WORDS: usize = (MAX_FDS * 4 + 64) / 8;
 
@@ -93,7 +94,11 @@ impl Inbox {
             }
             parse(&self.bytes[i][..length], &mut fds, &mut each);
         }
-        if count < BATCH { State::Drained } else { State::More }
+        if count < BATCH {
+            State::Drained
+        } else {
+            State::More
+        }
     }
 }
 

@@ -10,7 +10,10 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 
 use modnet_abi::name::pack;
 use modnet_abi::record::MAX_CHAIN;
-use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, MAX_ENTRIES, NEW, NO_SLOT, STEAL_VERSION};
+use modnet_abi::steal::{
+    Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, MAX_ENTRIES, NEW, NO_SLOT,
+    STEAL_VERSION,
+};
 
 use super::{Receiver, Stolen};
 use crate::hooks::Origin;
@@ -40,25 +43,36 @@ impl Link {
         while at < flows.len() {
             let origin = std::sync::Arc::clone(&flows[at].origin);
             // A later HELLO in the same batch changes the chain for the flows after it.
-            let same = flows[at..].iter().take_while(|flow| std::sync::Arc::ptr_eq(&flow.origin, &origin)).count();
+            let same =
+                flows[at..].iter().take_while(|flow| std::sync::Arc::ptr_eq(&flow.origin, &origin)).count();
             let count = same.min(MAX_ENTRIES);
-            if origin.position + 1 < origin.chain.len() && !self.hand_over(receiver, cpu, &origin, &mut flows[at..at + count]) {
-                if origin.fail_closed {
-                    for flow in flows.drain(at..at + count) {
-                        sock::reset(&flow.right);
-                    }
-                    Stats::add(&receiver.stats.refused, count as u64);
-                    continue;
+            let goes_on = origin.position + 1 < origin.chain.len();
+            let settled = !goes_on || self.hand_over(receiver, cpu, &origin, &mut flows[at..at + count]);
+            if !settled && origin.fail_closed {
+                for flow in flows.drain(at..at + count) {
+                    sock::reset(&flow.right);
                 }
+                Stats::add(&receiver.stats.refused, count as u64);
+                continue;
             }
             at += count;
         }
     }
 
     /// Whether a later module of the chain has the flows now.
-    fn hand_over(&mut self, receiver: &Receiver, cpu: u32, origin: &std::sync::Arc<Origin>, flows: &mut [Stolen]) -> bool {
+    fn hand_over(
+        &mut self,
+        receiver: &Receiver,
+        cpu: u32,
+        origin: &std::sync::Arc<Origin>,
+        flows: &mut [Stolen],
+    ) -> bool {
         // Another chain, or a module was passed over: it may be back. (A refused connect costs 3 µs a batch.)
-        if self.open.as_ref().is_some_and(|open| open.origin != *origin || open.position != origin.position + 1) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.origin != *origin || open.position != origin.position + 1)
+        {
             self.open = None;
         }
         let mut fresh = self.open.is_none();
@@ -91,7 +105,9 @@ impl Link {
                     }
                     return true;
                 }
-                Err(e) if matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN)) => {
+                Err(e)
+                    if matches!(e.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN)) =>
+                {
                     // Gone; perhaps there is a new one of that name.
                     self.open = None;
                     if fresh {
@@ -138,8 +154,11 @@ fn index(n: usize) -> u32 {
 
 fn send(fd: &OwnedFd, flows: &[Stolen], pairs: &[(OwnedFd, OwnedFd)]) -> io::Result<()> {
     let message = entry_bytes(Entry { slot: NO_SLOT, kind: NEW }).repeat(flows.len());
-    let fds: Vec<RawFd> =
-        flows.iter().zip(pairs).flat_map(|(flow, (_, far))| [far.as_raw_fd(), flow.right.as_raw_fd()]).collect();
+    let fds: Vec<RawFd> = flows
+        .iter()
+        .zip(pairs)
+        .flat_map(|(flow, (_, far))| [far.as_raw_fd(), flow.right.as_raw_fd()])
+        .collect();
     transmit(fd, &message, &fds)
 }
 
@@ -172,7 +191,8 @@ fn transmit(fd: &OwnedFd, bytes: &[u8], fds: &[RawFd]) -> io::Result<()> {
         }
     }
     // SAFETY: the header points to buffers that live through the call.
-    let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    let sent =
+        unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
     if sent < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -118,7 +118,8 @@ impl Worker {
         if let Some((number, pair)) = flow.pair.and_then(|n| Some((n, self.pairs.get_mut(n)?))) {
             if wants != pair.room {
                 pair.room = wants;
-                failed |= self.poller.change(pair.left.as_raw_fd(), number << KIND_BITS | LEFT, wants).is_err();
+                failed |=
+                    self.poller.change(pair.left.as_raw_fd(), number << KIND_BITS | LEFT, wants).is_err();
             }
         }
         if let Some(at) = flow.machine.timer().filter(|at| flow.timer.is_none_or(|set| *at < set)) {

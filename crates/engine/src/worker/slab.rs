@@ -58,7 +58,10 @@ impl<T> Slab<T> {
     /// The keys of all values.
     pub fn keys(&self) -> Vec<u64> {
         let places = self.places.iter().enumerate();
-        places.filter(|(_, (_, value))| value.is_some()).map(|(i, (g, _))| g << INDEX_BITS | i as u64).collect()
+        places
+            .filter(|(_, (_, value))| value.is_some())
+            .map(|(i, (g, _))| g << INDEX_BITS | i as u64)
+            .collect()
     }
 
     /// How many values there are.
