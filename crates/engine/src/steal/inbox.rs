@@ -110,7 +110,7 @@ fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl F
             return each(Message::Hello(&hello));
         }
     }
-    if bytes.len() % ENTRY_BYTES != 0 {
+    if !bytes.len().is_multiple_of(ENTRY_BYTES) {
         return each(Message::NotUnderstood);
     }
     for at in (0..bytes.len()).step_by(ENTRY_BYTES) {
