@@ -256,6 +256,8 @@ impl Flow {
         if !lane.discard {
             lane.hand = Some(count);
             lane.to_hook = lane.hook;
+        } else if way == Way::Inbound {
+            self.unread = true;
         }
     }
 
@@ -354,6 +356,10 @@ impl Flow {
         }
         // The driver has one hand: what is in it goes first, whatever a hook has made possible on the other way.
         let in_hand = Way::BOTH.into_iter().find(|way| self.lane(*way).hand.is_some());
+        if in_hand.is_none() && self.must_look() {
+            self.lane(Way::Inbound).discard = true;
+            return Command::Read(Way::Inbound, 1);
+        }
         let first = in_hand.unwrap_or(self.turn);
         for way in [first, first.other()] {
             if let Some(command) = self.step(way) {
@@ -428,7 +434,14 @@ impl Flow {
     /// Whether the application's close would have been a reset: it had not read everything that was there.
     fn close_resets(&self) -> bool {
         let inbound = &self.lanes[Way::Inbound as usize];
-        self.left_gone && (self.unread || !inbound.queue.is_empty() || inbound.hand.is_some() || (inbound.readable && !inbound.half))
+        self.left_gone && (self.unread || !inbound.queue.is_empty() || inbound.hand.is_some())
+    }
+
+    /// Whether only one more read can tell if the application left something: after an event, or a full read, there
+    /// may be bytes, or an end, or nothing (a limit stops behind a full read).
+    fn must_look(&self) -> bool {
+        let inbound = &self.lanes[Way::Inbound as usize];
+        self.left_gone && self.right_is_tcp && inbound.readable && !inbound.ended && !self.close_resets()
     }
 
     // --- state -----------------------------------------------------------------------------------------

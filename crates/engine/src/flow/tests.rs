@@ -7,9 +7,13 @@
 //! | [`passing`] | data, back-pressure, turns |
 //! | [`hooks`] | what a module's hooks do to it |
 //! | [`limits`] | buckets and timers |
+//! | [`sim`] | sockets and epoll as the kernel has them, small |
+//! | [`model`] | the machine against [`sim`], by chance |
 
 mod ends;
 mod hooks;
 mod limits;
+mod model;
 mod passing;
 mod playbook;
+mod sim;

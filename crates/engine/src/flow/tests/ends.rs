@@ -167,6 +167,8 @@ fn bytes_that_came_before_the_close_and_were_not_read_from_the_network_make_it_a
     Play::plain()
         .ready(Right, IN)
         .ready(Left, GONE)
+        .then(Read(Inbound, 1))
+        .got(1)
         .then(Read(Outbound, LIMIT))
         .got(4)
         .then(Send(Outbound, false))
@@ -179,11 +181,25 @@ fn a_fin_that_was_not_read_is_no_unread_byte() {
     Play::plain()
         .ready(Right, HALF)
         .ready(Left, GONE)
+        .then(Read(Inbound, 1))
+        .end()
         .then(Read(Outbound, LIMIT))
         .got(4)
         .then(Send(Outbound, true))
         .took(4)
         .closes(false);
+}
+
+#[test]
+fn bytes_before_a_fin_that_were_not_read_make_the_close_a_reset() {
+    Play::plain()
+        .ready(Right, HALF)
+        .ready(Left, GONE)
+        .then(Read(Inbound, 1))
+        .got(1)
+        .then(Read(Outbound, LIMIT))
+        .end()
+        .closes(true);
 }
 
 #[test]
@@ -326,6 +342,8 @@ fn when_both_are_gone_nothing_is_waited_for() {
         .ready(Left, GONE)
         .waits()
         .ready(Right, FAILED)
+        .then(Read(Inbound, 1))
+        .fails()
         .then(Read(Outbound, LIMIT))
         .end()
         .closes(false);

@@ -124,6 +124,8 @@ fn an_application_that_has_gone_hears_no_last_bytes() {
     all()
         .ready(Right, HALF)
         .ready(Left, GONE)
+        .then(Read(Inbound, 1))
+        .end()
         .then(Read(Outbound, LIMIT))
         .end()
         .then(HookEnd(Outbound))
