@@ -68,8 +68,8 @@ Alias /scripts {here}
 php_admin_value post_max_size 64M
 """
 
-# The event MPM closes kept-alive connections when all threads of a process are busy, so each has more than the load has
-# clients, and when it ends a process because many threads are idle, so none is ended.
+# The event MPM closes kept-alive connections when all threads of a process are busy, so each has more than
+# the load has clients, and when it ends a process because many threads are idle, so none is ended.
 EVENT = """
 StartServers 2
 ThreadLimit 128
