@@ -39,7 +39,13 @@ const CHANGES: u32 = u32::MAX;
 /// # Errors
 /// What the system says about the lock file.
 pub fn is_there(runtime: &Runtime) -> Result<bool> {
-    Ok(lock(runtime)?.is_none())
+    let (file, mut range) = lock_file(runtime)?;
+    // Asked, not tried: one that starts at this moment must not find the lock taken by a question.
+    // SAFETY: `range` is a whole flock, and the kernel writes the answer into it.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_GETLK, &raw mut range) } < 0 {
+        return Err(lock_failed(runtime, &io::Error::last_os_error()));
+    }
+    Ok(range.l_type != libc::F_UNLCK as libc::c_short)
 }
 
 /// Works until nothing is left. Returns at once where there is another one.
@@ -139,23 +145,7 @@ fn drain(fd: &OwnedFd) {
 
 /// None: somebody else has it.
 fn lock(runtime: &Runtime) -> Result<Option<File>> {
-    let path = runtime.modules().join(".lock");
-    let fail = |e: &io::Error| Error::system(format!("cannot lock {}", path.display()), e);
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(&path)
-        .map_err(|e| fail(&e))?;
-    // SAFETY: a flock of zeros is valid.
-    let mut range: libc::flock = unsafe { std::mem::zeroed() };
-    range.l_type = libc::F_WRLCK as libc::c_short;
-    range.l_whence = libc::SEEK_SET as libc::c_short;
-    range.l_start = BYTE;
-    range.l_len = 1;
+    let (file, mut range) = lock_file(runtime)?;
     // SAFETY: `range` is a whole flock.
     if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_OFD_SETLK, &raw mut range) } == 0 {
         return Ok(Some(file));
@@ -163,8 +153,32 @@ fn lock(runtime: &Runtime) -> Result<Option<File>> {
     let error = io::Error::last_os_error();
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::EACCES) => Ok(None),
-        _ => Err(fail(&error)),
+        _ => Err(lock_failed(runtime, &error)),
     }
+}
+
+/// The registry's lock file, and the byte of it that is the janitor's.
+fn lock_file(runtime: &Runtime) -> Result<(File, libc::flock)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(runtime.modules().join(".lock"))
+        .map_err(|e| lock_failed(runtime, &e))?;
+    // SAFETY: a flock of zeros is valid.
+    let mut range: libc::flock = unsafe { std::mem::zeroed() };
+    range.l_type = libc::F_WRLCK as libc::c_short;
+    range.l_whence = libc::SEEK_SET as libc::c_short;
+    range.l_start = BYTE;
+    range.l_len = 1;
+    Ok((file, range))
+}
+
+fn lock_failed(runtime: &Runtime, error: &io::Error) -> Error {
+    Error::system(format!("cannot lock {}", runtime.modules().join(".lock").display()), error)
 }
 
 #[cfg(test)]
