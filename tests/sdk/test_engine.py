@@ -144,7 +144,7 @@ def runtime() -> Iterator[Path]:
     """A runtime directory; pytest's own is too long for a socket's path."""
     with tempfile.TemporaryDirectory(prefix="mn-") as name:
         # Root's must let workers in that have dropped their privileges.
-        os.chmod(name, 0o711)
+        Path(name).chmod(0o711)
         yield Path(name)
 
 

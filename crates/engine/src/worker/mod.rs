@@ -230,7 +230,8 @@ impl Worker {
         shared.flows.fetch_add(1, Ordering::Relaxed);
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let (left, right) = (stolen.left.as_raw_fd(), stolen.right.as_raw_fd());
-        let mut flow = Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
+        let mut flow =
+            Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
         flow.open(self.wants, &*shared.hooks);
         let flow = self.flows.insert(flow);
         let pair = self.pairs.insert(Pair { left: stolen.left, room: false, flow });
