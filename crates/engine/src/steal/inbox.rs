@@ -81,11 +81,14 @@ impl Inbox {
                 _ => State::Gone,
             };
         };
+        let mut gone = false;
         for (i, header) in headers.iter().enumerate().take(count) {
             let mut fds = descriptors(&header.msg_hdr).into_iter();
             let length = header.msg_len as usize;
-            if length == 0 {
-                return State::Gone;
+            // An empty message is the end. What stands behind it has descriptors too, which are closed here.
+            gone |= length == 0;
+            if gone {
+                continue;
             }
             let cut = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
             if cut {
@@ -94,7 +97,9 @@ impl Inbox {
             }
             parse(&self.bytes[i][..length], &mut fds, &mut each);
         }
-        if count < BATCH {
+        if gone {
+            State::Gone
+        } else if count < BATCH {
             State::Drained
         } else {
             State::More

@@ -12,6 +12,8 @@
 
 pub mod inbox;
 pub mod link;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
