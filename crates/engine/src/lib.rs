@@ -9,9 +9,11 @@
 //! | [`steal`] | stolen sockets arriving, and going on to the next module |
 //! | [`sock`], [`poll`], [`cores`] | the owners of the system calls on sockets, epoll, cores |
 //! | [`registry`], [`runtime`], [`record`], [`apply`] | names, where they are, chains |
+//! | [`calls`] | a module that has its own loop, in C or Python |
 //! | [`control`], [`users`], [`census`], [`janitor`], [`procs`] | who asks, who uses, who is left, cleaning up |
 //! | [`stats`], [`error`] | what is counted, what is told |
 pub mod apply;
+pub mod calls;
 pub mod census;
 pub mod control;
 pub mod cores;

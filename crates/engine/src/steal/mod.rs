@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`inbox`] | messages with descriptors, many in one call |
 //! | [`link`] | passing the network's side on to the next module |
+//! | [`queue`] | one core's queue behind a descriptor that others wait for |
 //! | here | [`Client`]: one connection, from HELLO to the flows it brings |
 //!
 //! Used by the workers and by the calls in C alike. Rules: a peer is of the module's own user, root, or shows the token
@@ -12,6 +13,7 @@
 
 pub mod inbox;
 pub mod link;
+pub mod queue;
 #[cfg(test)]
 mod tests;
 

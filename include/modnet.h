@@ -1,0 +1,111 @@
+/* modnet.h: the calls of ModNet's modules, for C and C++.
+ *
+ * A module is a process with a name. Programs that are started with `modnet run -m NAME -- COMMAND` hand each of their
+ * accepted TCP connections to it; it sits between the program and the network and decides what passes.
+ *
+ *     modnet_register("mine");
+ *     struct epoll_event event = { .events = EPOLL_STEAL };
+ *     modnet_epoll_ctl(epfd, EPOLL_CTL_ADD, -MODNET_ALL_CPUS, &event);
+ *     for (;;) {
+ *         if (modnet_epoll_wait(epfd, &event, 1, -1) == 1 && event.events & EPOLL_STEAL) {
+ *             int left[64], right[64];
+ *             int pairs = modnet_getsockets(left, right, 64, MODNET_ALL_CPUS);
+ *             ... bytes of left[i] go to right[i], and the other way ...
+ *
+ * Build: cc module.c $(pkg-config --cflags --libs modnet), with PKG_CONFIG_PATH as `modnet`'s package has it
+ * (python3 -c 'import modnet; print(modnet.__path__[0] + "/lib/pkgconfig")'). A whole program: examples/forwarder.c.
+ *
+ * Every call returns -1 and sets errno when it fails, never prints, and may be called by any thread. None waits for
+ * another process, but modnet_register (at most 2 s, for the registry's lock) and modnet_apply (at most 5 s for
+ * each module that does not answer). The runtime directory is $MODNET_RUNTIME_DIR, else /run/modnet for root, else
+ * $XDG_RUNTIME_DIR/modnet: module and programs must mean the same one.
+ */
+#ifndef MODNET_H
+#define MODNET_H
+
+#include <limits.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Makes the calling process the module `name` (1 to 31 letters, digits, _ - and ., the first a letter or digit).
+ *
+ * The name is free again when the process has ended, however it ends. The library starts two threads, with all
+ * signals blocked, which answer `modnet ps` and `modnet module show|stop NAME`. A stop gives the name back; what programs
+ * have sent by then can still be taken, and then modnet_getsockets fails with ESHUTDOWN. When the time given to the stop
+ * (--drain) is over, the process gets SIGTERM.
+ * A process that is forked from a module is not that module: call exec there, or its copies of the module's sockets keep
+ * the name taken.
+ *
+ * EEXIST     a living module has the name
+ * EBUSY      this process has a name already
+ * EINVAL     not a name
+ * EFAULT     name is NULL
+ * EPERM      the runtime directory belongs to somebody else, or can be changed by others
+ * ETIMEDOUT  another process holds the registry's lock and does not go on
+ * or as for mkdir, bind and pthread_create. */
+int modnet_register(const char *name);
+
+/* Applies modules to process `target` (0: the calling process) from its next accept on, in the given order: names[0] is
+ * nearest to the process, names[count - 1] nearest to the network. They take the place of those that were applied before;
+ * count 0 applies none. All processes that `target` shares its chain with (its parents and children since `modnet run`)
+ * follow.
+ *
+ * ENOENT     no living module has one of the names; nothing has changed
+ * ESRCH      there is no process `target`
+ * EPERM      the process belongs to another user, and the caller is not root
+ * EOPNOTSUPP the process was not started by `modnet run`: there is nothing in it that could hand over its sockets
+ * EINVAL     count is negative or more than 16, or one is not a name
+ * EFAULT     names or one of them is NULL
+ * ETIMEDOUT  a module, or another process that changes the same chain, does not answer */
+int modnet_apply(pid_t target, const char *const names[], int count);
+
+/* A cpu_mask that means every core. */
+#define MODNET_ALL_CPUS LONG_MAX
+
+/* Takes stolen connections, at most `max` in one call, and returns how many. left_fds[i] is the socket towards the
+ * application, right_fds[i] the one towards the network: the real TCP socket, or a UNIX socket to the next module of the
+ * chain. There is a queue for each core, of connections that were accepted on it; cpu_mask says from which to take: a positive
+ * number, bit n for core n (beyond the 63rd: n modulo 63). Somebody must take from every core's queue, or connections wait there.
+ *
+ * The paper's call has no `max` and trusts the arrays to be large enough; here they cannot be overrun.
+ *
+ * The descriptors are close-on-exec, and the caller's to close. Three things are not as with sockets of one's own, since
+ * the application holds the real socket as well:
+ * - whether they block is not fixed: use MSG_DONTWAIT rather than fcntl, which the application would feel;
+ * - close(right) alone does not end the connection: call shutdown(right, SHUT_WR) first;
+ * - close(right) alone does not take it out of an epoll set: use EPOLL_CTL_DEL first.
+ *
+ * EAGAIN     none is there
+ * ESHUTDOWN  none is there, and none will come: the module was told to stop
+ * EINVAL     max is less than 1, or cpu_mask means no core of this machine
+ * EFAULT     left_fds or right_fds is NULL
+ * ENOTCONN   the calling process is not a module
+ * EMFILE, ENFILE, ENOMEM  a program cannot be let in; it passes without this module */
+int modnet_getsockets(int left_fds[], int right_fds[], int max, long cpu_mask);
+
+/* Told by modnet_epoll_wait when modnet_getsockets may have something: connections, or ESHUTDOWN. */
+#define EPOLL_STEAL (1u << 24)
+
+/* epoll_ctl(2), with one addition: a negative `fd` is the negative of a cpu_mask, to be watched for EPOLL_STEAL. (`fd` is
+ * long since a mask is; an int can be given.) EPOLL_STEAL is level-triggered: it is told as long as something is there,
+ * unless EPOLLET or EPOLLONESHOT is added to it. Several threads can watch, each with its own set and mask; where masks
+ * overlap all are woken, and those that come late find EAGAIN. A set that holds a mask is closed as any other.
+ *
+ * EINVAL     other events than EPOLL_STEAL, EPOLLET and EPOLLONESHOT for a mask; a mask that means no core; for a
+ *            descriptor EPOLL_STEAL, or EPOLLRDNORM, by which EPOLL_STEAL is known (EPOLLIN means the same)
+ * ENOTCONN   a mask, and the calling process is not a module
+ * or as epoll_ctl: EEXIST and ENOENT for masks too. */
+int modnet_epoll_ctl(int epfd, int op, long fd, struct epoll_event *event);
+
+/* epoll_wait(2) that tells EPOLL_STEAL. Its event has the data that was given with the mask. */
+int modnet_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
