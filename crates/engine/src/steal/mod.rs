@@ -15,7 +15,7 @@ pub mod inbox;
 pub mod link;
 pub mod queue;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;

@@ -170,3 +170,18 @@ impl Queue {
         self.client.receive(&mut self.inbox, receiver, &mut self.flows)
     }
 }
+
+/// A shim connected to a module's real queue, for the tests of the worker behind it.
+pub(crate) struct Shim(OwnedFd);
+
+impl Shim {
+    pub(crate) fn connect(runtime: &Runtime, name: &str) -> Self {
+        let fd = crate::registry::connect_queue(runtime, name, 0).unwrap();
+        send(&fd, &hello_message(&hello(&[name], 0)), &[]);
+        Self(fd)
+    }
+
+    pub(crate) fn steal(&self, left: OwnedFd, right: OwnedFd) {
+        send(&self.0, &entry(NEW), &[left.as_raw_fd(), right.as_raw_fd()]);
+    }
+}

@@ -14,6 +14,8 @@
 mod conn;
 mod pump;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,0 +1,245 @@
+//! A worker on its own thread, with real sockets: TCP over loopback on the right, the application's pair on the left.
+//!
+//! What the flow's machine decides is tested in `crate::flow`; here, that the kernel sees it.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{channel, Sender};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::hooks::Forward;
+use crate::registry::Registration;
+use crate::scratch::Scratch;
+
+/// No test waits longer for what must come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+struct Running {
+    shared: Arc<Shared>,
+    orders: Sender<Order>,
+    waker: Arc<Waker>,
+    thread: JoinHandle<std::io::Result<()>>,
+    shim: crate::steal::tests::Shim,
+    listener: TcpListener,
+    _registration: Registration,
+    _scratch: Scratch,
+}
+
+impl Running {
+    fn start(send_queue: usize) -> Self {
+        let scratch = Scratch::new();
+        let runtime = scratch.runtime();
+        let mut registration = Registration::bind(&runtime, "m", &[0]).unwrap();
+        let receiver = Receiver { runtime, name: "m".to_owned(), stats: Arc::default() };
+        let shared = Arc::new(Shared {
+            receiver,
+            hooks: Arc::new(Forward),
+            send_queue,
+            flows: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+        });
+        let (orders, listening) = channel();
+        let waker = Arc::new(Waker::new().unwrap());
+        let queues = std::mem::take(&mut registration.queues);
+        let worker = Worker::new(Arc::clone(&shared), queues, listening, Arc::clone(&waker)).unwrap();
+        let thread = std::thread::spawn(move || worker.run());
+        let shim = crate::steal::tests::Shim::connect(&shared.receiver.runtime, "m");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { shared, orders, waker, thread, shim, listener, _registration: registration, _scratch: scratch }
+    }
+
+    /// A connection: the application's socket, the network's.
+    fn connect(&self) -> (UnixStream, TcpStream) {
+        let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        let (real, _) = self.listener.accept().unwrap();
+        let (application, left) = UnixStream::pair().unwrap();
+        self.shim.steal(left.into(), real.into());
+        application.set_read_timeout(Some(PATIENCE)).unwrap();
+        network.set_read_timeout(Some(PATIENCE)).unwrap();
+        (application, network)
+    }
+
+    fn drain(&self, time: Duration) {
+        self.orders.send(Order::Drain(Instant::now() + time)).unwrap();
+        self.waker.ring();
+    }
+
+    /// Ends the worker, which must have no flow left, and gives what it counted.
+    fn end(self) -> Arc<Shared> {
+        self.drain(PATIENCE);
+        let before = Instant::now();
+        self.thread.join().unwrap().unwrap();
+        assert!(before.elapsed() < PATIENCE, "a flow did not end");
+        assert_eq!(self.shared.flows.load(Ordering::Relaxed), 0);
+        self.shared
+    }
+}
+
+fn count(counter: &AtomicU64) -> u64 {
+    counter.load(Ordering::Relaxed)
+}
+
+/// All that comes until the end.
+fn rest(from: &mut impl Read) -> Vec<u8> {
+    let mut all = Vec::new();
+    from.read_to_end(&mut all).unwrap();
+    all
+}
+
+/// So many bytes, each told from its neighbours.
+fn pattern(count: usize) -> Vec<u8> {
+    (0..count).map(|n| (n % 251) as u8).collect()
+}
+
+#[test]
+fn megabytes_pass_both_ways_at_once_through_a_small_queue() {
+    let running = Running::start(5000);
+    let (application, network) = running.connect();
+    let data = pattern(8 << 20);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            (&application).write_all(&data).unwrap();
+            application.shutdown(Shutdown::Write).unwrap();
+        });
+        scope.spawn(|| {
+            (&network).write_all(&data).unwrap();
+            network.shutdown(Shutdown::Write).unwrap();
+        });
+        let inbound = scope.spawn(|| rest(&mut &application));
+        assert!(rest(&mut &network) == data);
+        assert!(inbound.join().unwrap() == data);
+    });
+    let shared = running.end();
+    let stats = &shared.receiver.stats;
+    assert_eq!((count(&stats.bytes_outbound), count(&stats.bytes_inbound)), (8 << 20, 8 << 20));
+}
+
+#[test]
+fn an_answer_behind_a_half_close_comes_back() {
+    let running = Running::start(1 << 16);
+    let (mut application, mut network) = running.connect();
+    network.write_all(b"question").unwrap();
+    network.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut application), b"question");
+    application.write_all(b"answer").unwrap();
+    drop(application);
+    assert_eq!(rest(&mut network), b"answer");
+    running.end();
+}
+
+#[test]
+fn a_close_with_everything_read_is_an_end_and_no_reset() {
+    let running = Running::start(1 << 16);
+    for size in [0, 1, 100_000] {
+        let (mut application, mut network) = running.connect();
+        network.write_all(b"GET").unwrap();
+        application.read_exact(&mut [0; 3]).unwrap();
+        std::thread::scope(|scope| {
+            let got = scope.spawn(|| rest(&mut network));
+            application.write_all(&pattern(size)).unwrap();
+            drop(application);
+            assert!(got.join().unwrap() == pattern(size), "{size}");
+        });
+    }
+    running.end();
+}
+
+#[test]
+fn a_close_with_unread_bytes_is_a_reset() {
+    let running = Running::start(1 << 16);
+    for last_words in [&b""[..], b"bye"] {
+        let (mut application, mut network) = running.connect();
+        network.write_all(b"not read").unwrap();
+        // It has arrived, and stays: only looked at.
+        application.peek_one();
+        application.write_all(last_words).unwrap();
+        drop(application);
+        let mut all = Vec::new();
+        let error = network.read_to_end(&mut all).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{last_words:?}");
+    }
+    running.end();
+}
+
+#[test]
+fn a_reset_by_the_network_ends_an_idle_application() {
+    let running = Running::start(1 << 16);
+    let (mut application, mut network) = running.connect();
+    application.write_all(b"unread").unwrap();
+    network.write_all(b"last").unwrap();
+    let mut byte = [0];
+    assert_eq!(network.peek(&mut byte).unwrap(), 1);
+    // Closing with unread bytes resets.
+    drop(network);
+    assert_eq!(rest(&mut application), b"last");
+    // The other half goes as well, though nothing was ever sent into the reset.
+    application.await_hang_up();
+    running.end();
+}
+
+#[test]
+fn a_sender_without_pause_still_hears_its_peer() {
+    let running = Running::start(4096);
+    let (application, network) = running.connect();
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut buffer = [0; 65536];
+            while (&network).read(&mut buffer).unwrap() > 0 {}
+        });
+        (&network).write_all(b"stop").unwrap();
+        application.set_nonblocking(true).unwrap();
+        let started = Instant::now();
+        let mut word = [0; 4];
+        while (&application).read(&mut word).is_err() {
+            assert!(started.elapsed() < PATIENCE, "never heard");
+            let _ = (&application).write(&[0; 65536]);
+        }
+        assert_eq!(&word, b"stop");
+        application.shutdown(Shutdown::Both).unwrap();
+        reader.join().unwrap();
+    });
+    running.end();
+}
+
+#[test]
+fn when_the_time_to_drain_is_over_flows_are_cut_and_counted() {
+    let running = Running::start(1 << 16);
+    let (mut application, mut network) = running.connect();
+    network.write_all(b"x").unwrap();
+    application.read_exact(&mut [0]).unwrap();
+    running.drain(Duration::ZERO);
+    assert_eq!(network.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert_eq!(rest(&mut application), b"");
+    let shared = Arc::clone(&running.shared);
+    running.thread.join().unwrap().unwrap();
+    assert_eq!((count(&shared.receiver.stats.cut), count(&shared.receiver.stats.ended)), (1, 1));
+}
+
+/// What the standard library has not.
+trait Also {
+    /// Looks at the first byte, and leaves it.
+    fn peek_one(&self);
+    /// Returns when both halves are closed.
+    fn await_hang_up(&self);
+}
+
+impl Also for UnixStream {
+    fn peek_one(&self) {
+        let mut byte = 0u8;
+        // SAFETY: one byte is written to one byte.
+        let got = unsafe { libc::recv(self.as_raw_fd(), (&raw mut byte).cast(), 1, libc::MSG_PEEK) };
+        assert_eq!(got, 1);
+    }
+
+    fn await_hang_up(&self) {
+        let mut watched = libc::pollfd { fd: self.as_raw_fd(), events: 0, revents: 0 };
+        // SAFETY: one pollfd is passed.
+        let count = unsafe { libc::poll(&raw mut watched, 1, PATIENCE.as_millis() as i32) };
+        assert_eq!((count, watched.revents & libc::POLLHUP), (1, libc::POLLHUP), "no hang-up came");
+    }
+}
