@@ -63,7 +63,11 @@ pub fn register(name: &str) -> Result<()> {
     let control = duplicate(&registration.control)?;
     let new = Arc::new(Module {
         pid: std::process::id(),
-        receiver: Receiver { runtime: runtime.clone(), name: name.to_owned(), stats: Arc::new(Stats::default()) },
+        receiver: Receiver {
+            runtime: runtime.clone(),
+            name: name.to_owned(),
+            stats: Arc::new(Stats::default()),
+        },
         queues,
         registration: Mutex::new(Some(registration)),
         gates: Mutex::default(),
