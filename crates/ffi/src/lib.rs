@@ -31,7 +31,11 @@ pub unsafe extern "C" fn modnet_register(name: *const c_char) -> c_int {
 /// # Safety
 /// `names` is null or has `count` elements, each null or a string that ends with a NUL.
 #[no_mangle]
-pub unsafe extern "C" fn modnet_apply(target: libc::pid_t, names: *const *const c_char, count: c_int) -> c_int {
+pub unsafe extern "C" fn modnet_apply(
+    target: libc::pid_t,
+    names: *const *const c_char,
+    count: c_int,
+) -> c_int {
     // SAFETY: as the caller promises.
     let chain = unsafe { chain(names, count) };
     answer(chain.and_then(|chain| calls::apply(target, &chain)).map(|()| 0))
