@@ -16,7 +16,6 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -36,6 +35,7 @@ struct side {
 };
 
 struct worker {
+    pthread_t thread;
     int epfd, core, accepting;
     long mask, flows;
     struct side *dead; /* freed after the batch of events, some of which may be theirs */
@@ -51,9 +51,7 @@ static int watch(struct worker *w, int op, struct side *s, unsigned events)
 static void end(struct worker *w, struct side *s)
 {
     struct side *both[2] = {s, s->other};
-    if (s->dead)
-        return;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2 && !both[i]->dead; i++) {
         /* The application may hold the same socket: closing it is not enough, for epoll and for the peer. */
         epoll_ctl(w->epfd, EPOLL_CTL_DEL, both[i]->fd, NULL);
         shutdown(both[i]->fd, SHUT_WR);
@@ -82,8 +80,7 @@ static int move(struct side *s)
                 return 0;
             if (got < 0)
                 break;
-            s->first = 0;
-            s->last = (size_t)got;
+            s->first = 0, s->last = (size_t)got;
             s->ended = got == 0;
         } else {
             ssize_t sent = send(to, s->buffer + s->first, s->last - s->first, MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -94,8 +91,7 @@ static int move(struct side *s)
             s->first += sent < 0 ? 0 : (size_t)sent;
         }
     }
-    free(s->buffer);
-    s->buffer = NULL;
+    free(s->buffer), s->buffer = NULL;
     if (s->ended && !s->passed) {
         shutdown(to, SHUT_WR);
         s->passed = 1;
@@ -189,15 +185,14 @@ int main(int argc, char **argv)
         return fprintf(stderr, "usage: forwarder NAME\n"), 2;
     long cores = sysconf(_SC_NPROCESSORS_CONF);
     if (modnet_register(argv[1]) < 0)
-        return fprintf(stderr, "forwarder: cannot register %s: %s\n", argv[1], strerror(errno)), 1;
+        return perror("forwarder: cannot register that name"), 1;
     struct worker *workers = calloc((size_t)cores, sizeof *workers);
-    pthread_t *threads = calloc((size_t)cores, sizeof *threads);
-    for (int i = 0; workers && threads && i < cores; i++) {
+    for (int i = 0; workers && i < cores; i++) {
         workers[i] = (struct worker){.core = i, .mask = 1l << i % 63, .accepting = 1};
-        if (pthread_create(&threads[i], NULL, work, &workers[i]) != 0)
+        if (pthread_create(&workers[i].thread, NULL, work, &workers[i]) != 0)
             abort();
     }
-    for (int i = 0; threads && i < cores; i++)
-        pthread_join(threads[i], NULL);
+    for (int i = 0; workers && i < cores; i++)
+        pthread_join(workers[i].thread, NULL);
     return 0;
 }
