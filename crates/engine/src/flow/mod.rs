@@ -12,7 +12,7 @@
 //! | … and had not read everything | the same, and the network sees a reset, as natively |
 //! | the network resets (an error on right) | what had come in before is delivered, then left is closed |
 //! | the destination takes nothing | at most one read waits in the send queue; the source is not read: it feels it |
-//! | a hook fails, or the module says reset | both ends see a reset |
+//! | a hook fails, or the module says reset | the network sees a reset; the application an end, and EPIPE when it writes |
 //!
 //! Readiness is edge-triggered: a side is readable from an event until a read comes back short, and a short read
 //! after a hang-up was seen is the end, with no further call. A direction whose queue is not empty is not read, so a

@@ -143,12 +143,12 @@ impl Worker {
                 self.event(index);
             }
             for token in std::mem::take(&mut self.again) {
-                self.resume(token);
+                self.pump(token);
             }
             if !self.timers.is_empty() {
                 let now = self.now();
                 while let Some(token) = self.timers.due(now) {
-                    self.resume(token);
+                    self.resume(token, now);
                 }
             }
             if let Some(deadline) = self.deadline {
@@ -261,8 +261,9 @@ impl Worker {
         self.pump(key);
     }
 
-    fn resume(&mut self, key: u64) {
-        if let Some(flow) = self.flows.get_mut(key) {
+    /// A timer is due. One that was set earlier and has been replaced since is not the flow's any more.
+    fn resume(&mut self, key: u64, now: u64) {
+        if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.timer.is_some_and(|at| at <= now)) {
             flow.timer = None;
             self.pump(key);
         }
