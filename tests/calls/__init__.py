@@ -1,0 +1,1 @@
+"""The paper's calls, in C and in Python: errors, batches, masks, chains."""
