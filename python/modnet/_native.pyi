@@ -11,6 +11,10 @@ __all__ = [
     "Flow",
     "apply_chain",
     "ask",
+    "calls_apply",
+    "calls_gate",
+    "calls_getsockets",
+    "calls_register",
     "create_record",
     "find_record",
     "is_living",
@@ -152,3 +156,17 @@ def janitor_is_there(runtime: str) -> bool:
 
 def janitor_work(runtime: str) -> None:
     """Removes what killed processes leave, until nothing is left."""
+
+# --- the paper's calls: `modnet.calls` ------------------------------------------------------------
+
+def calls_register(name: str) -> None:
+    """Makes this process the module `name`."""
+
+def calls_apply(target: int, chain: list[str]) -> None:
+    """Applies a chain to a process, 0 being this one."""
+
+def calls_getsockets(cpu_mask: int, most: int) -> list[tuple[int, int]]:
+    """At most `most` stolen connections as (left, right)."""
+
+def calls_gate(cpu_mask: int) -> int:
+    """The descriptor that is readable while there may be something for `calls_getsockets`."""

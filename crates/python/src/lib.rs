@@ -3,10 +3,12 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`registry`] | names, records, control sockets |
+//! | [`calls`] | the paper's calls |
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
 
+mod calls;
 mod engine;
 mod flow;
 mod hooks;
@@ -19,5 +21,6 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<flow::Flow>()?;
+    calls::register(module)?;
     registry::register(module)
 }

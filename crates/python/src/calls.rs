@@ -1,0 +1,47 @@
+//! The paper's calls for Python, for `python/modnet/calls.py`.
+//!
+//! Rules: as in [`crate::registry`]; descriptors become the caller's. `modnet.calls` has the epoll set.
+
+use std::os::fd::IntoRawFd;
+
+use modnet_engine::calls::{self, mask::Mask};
+use pyo3::prelude::*;
+
+use crate::registry::raise;
+
+/// Makes this process the module `name`.
+#[pyfunction]
+fn calls_register(py: Python<'_>, name: &str) -> PyResult<()> {
+    py.detach(|| calls::register(name)).map_err(raise)
+}
+
+/// Applies a chain to a process, 0 being this one.
+#[pyfunction]
+fn calls_apply(py: Python<'_>, target: i32, chain: Vec<String>) -> PyResult<()> {
+    let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
+    py.detach(|| calls::apply(target, &chain)).map_err(raise)
+}
+
+/// At most `most` stolen connections as (left, right).
+#[pyfunction]
+fn calls_getsockets(py: Python<'_>, cpu_mask: i64, most: usize) -> PyResult<Vec<(i32, i32)>> {
+    let flows = py.detach(|| calls::getsockets(most, Mask::new(cpu_mask)?)).map_err(raise)?;
+    Ok(flows.into_iter().map(|flow| (flow.left.into_raw_fd(), flow.right.into_raw_fd())).collect())
+}
+
+/// The descriptor that is readable while there may be something for `calls_getsockets`.
+#[pyfunction]
+fn calls_gate(cpu_mask: i64) -> PyResult<i32> {
+    Mask::new(cpu_mask).and_then(calls::gate).map_err(raise)
+}
+
+/// Adds everything here to the extension.
+///
+/// # Errors
+/// What Python says.
+pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_function(wrap_pyfunction!(calls_register, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_apply, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_getsockets, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_gate, module)?)
+}

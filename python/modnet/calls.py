@@ -1,0 +1,118 @@
+"""The paper's calls (Table 1), for a module that has its own loop; `include/modnet.h` has the same in C.
+
+    calls.register("mine")
+    events = calls.epoll()
+    events.register(-calls.ALL_CPUS, calls.EPOLL_STEAL)
+    for fd, event in events.poll():
+        if event & calls.EPOLL_STEAL:
+            for left, right in calls.getsockets():
+                ...  # bytes of left go to right, and the other way
+
+Most modules are written with `modnet.Module` instead. Rules: what fails raises `OSError` with the errno that
+the header names; descriptors are plain numbers and the caller's to close. Must not: move bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+from collections.abc import Sequence
+from types import TracebackType
+
+from modnet import _native
+
+__all__ = ["ALL_CPUS", "EPOLL_STEAL", "apply", "epoll", "getsockets", "register"]
+
+ALL_CPUS = (1 << 63) - 1
+"""A cpu_mask that means every core."""
+EPOLL_STEAL = 1 << 24
+"""Told by `epoll.poll` when `getsockets` may have something."""
+_MANNER = select.EPOLLET | select.EPOLLONESHOT
+
+
+def register(name: str) -> None:
+    """Makes this process the module `name`, until it ends."""
+    _native.calls_register(name)
+
+
+def apply(target: int, names: Sequence[str]) -> None:
+    """Applies modules to process `target` (0: this one), the first nearest to it; none takes them away."""
+    _native.calls_apply(target, list(names))
+
+
+def getsockets(cpu_mask: int = ALL_CPUS, max: int = 64) -> list[tuple[int, int]]:
+    """Stolen connections as (left, right), at most `max`; `BlockingIOError` where none is there.
+
+    `left` leads to the application, `right` to the network or the next module. ESHUTDOWN: none will come.
+    """
+    if max < 1:
+        raise OSError(errno.EINVAL, "max is at least 1")
+    return _native.calls_getsockets(_checked(cpu_mask), max)
+
+
+def _checked(cpu_mask: int) -> int:
+    if not 0 < cpu_mask <= ALL_CPUS:
+        raise OSError(
+            errno.EINVAL, "a cpu_mask is positive and names a core of this machine; bit n is core n"
+        )
+    return cpu_mask
+
+
+class epoll:
+    """`select.epoll` that takes the negative of a cpu_mask for a descriptor, to be told EPOLL_STEAL."""
+
+    def __init__(self) -> None:
+        self._set = select.epoll()
+        self._masks: dict[int, int] = {}
+        """By the descriptor that stands for a mask, which lives as long as the process."""
+
+    def register(self, fd: int, eventmask: int = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT) -> None:
+        """Watches a descriptor, or a negative mask for EPOLL_STEAL (with EPOLLET, EPOLLONESHOT if wanted)."""
+        self._set.register(*self._translated(fd, eventmask))
+
+    def modify(self, fd: int, eventmask: int) -> None:
+        """Changes what is watched."""
+        self._set.modify(*self._translated(fd, eventmask))
+
+    def unregister(self, fd: int) -> None:
+        """Watches no longer."""
+        self._set.unregister(self._descriptor(fd))
+
+    def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
+        """(fd, events) of what is ready; a mask's fd is negative, as it was given. `timeout` in seconds."""
+        ready = self._set.poll(timeout, maxevents)
+        return [(self._masks[fd], EPOLL_STEAL) if fd in self._masks else (fd, events) for fd, events in ready]
+
+    def fileno(self) -> int:
+        """The set's own descriptor."""
+        return self._set.fileno()
+
+    def close(self) -> None:
+        """Closes the set."""
+        self._set.close()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is closed."""
+        return self._set.closed
+
+    def __enter__(self) -> epoll:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _translated(self, fd: int, eventmask: int) -> tuple[int, int]:
+        if (fd < 0) != (eventmask & ~_MANNER == EPOLL_STEAL) or (fd >= 0 and eventmask & EPOLL_STEAL):
+            raise OSError(errno.EINVAL, "a mask is watched for EPOLL_STEAL, and nothing else is")
+        events = select.EPOLLIN | eventmask & _MANNER if fd < 0 else eventmask
+        return self._descriptor(fd), events
+
+    def _descriptor(self, fd: int) -> int:
+        if fd >= 0:
+            return fd
+        gate = _native.calls_gate(_checked(-fd))
+        self._masks[gate] = fd
+        return gate
