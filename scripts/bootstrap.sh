@@ -51,6 +51,8 @@ test_() {
     need nodejs has node
     need default-jdk-headless has javac
     need curl has curl
+    need g++ has c++
+    need binutils has nm
     need valgrind has valgrind
     need iproute2 has ip
     need procps has ps
