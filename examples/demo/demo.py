@@ -150,10 +150,8 @@ def _show(console: Console, wrong: list[str]) -> None:
             )
         table.add_section()
     console.print(table)
-    console.print(
-        "forwarder is native, shout.py twelve lines of Python. On loopback, which flatters;", style="dim"
-    )
-    console.print("`make bench` measures between two hosts.", style="dim")
+    console.print("forwarder is native, shout.py is twelve lines of Python.", style="dim")
+    console.print("On loopback, which flatters; `make bench` measures between two hosts.", style="dim")
     for line in wrong:
         console.print(line, style="red")
 
