@@ -1,6 +1,6 @@
 """Shows ModNet on an nginx that nobody changed: `make demo`, or `python examples/demo/demo.py`.
 
-nginx serves a page natively, through the native forwarder, and through the twelve lines of Python in
+nginx serves a page natively, through the native forwarder, and through the eleven lines of Python in
 shout.py; a table compares them. Server and modules share one core and the client has another, so that what
 a module costs is not hidden on an idle core. It ends by itself and leaves nothing behind; a body that is
 not what it must be is exit status 1.
@@ -150,7 +150,7 @@ def _show(console: Console, wrong: list[str]) -> None:
             )
         table.add_section()
     console.print(table)
-    console.print("forwarder is native, shout.py is twelve lines of Python.", style="dim")
+    console.print("forwarder is native, shout.py is eleven lines of Python.", style="dim")
     console.print("On loopback, which flatters; `make bench` measures between two hosts.", style="dim")
     for line in wrong:
         console.print(line, style="red")
