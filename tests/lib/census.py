@@ -33,7 +33,9 @@ def take(place: Place) -> Census:
     for pid in descendants(os.getpid()):
         with contextlib.suppress(OSError):
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            names.add(f"{pid} {line.strip()[:150]}")
+            # One that has ended, and whose parent has not asked yet, has no command any more.
+            if line.strip():
+                names.add(f"{pid} {line.strip()[:150]}")
     # The two directories and the lock are the registry itself; they stay for the next run.
     standing = {"modules", "processes", "modules/.lock"}
     files = below(place.runtime) - standing
@@ -125,6 +127,15 @@ def stolen(place: Place, pid: int) -> int:
     counter."""
     page = (place.runtime / "processes" / str(pid)).read_bytes()[4096:]
     return int(struct.unpack_from("<Q", page)[0])
+
+
+# The record's counters of accepts: stolen, and each reason why not (`crates/abi/src/counter.rs`).
+ACCEPTS = {*range(9), 16}
+
+
+def handled(place: Place, pid: int) -> int:
+    """How many accepted sockets were stolen or counted as not stolen."""
+    return sum(value for index, value in counters(place, pid).items() if index in ACCEPTS)
 
 
 def counters(place: Place, pid: int) -> dict[int, int]:

@@ -50,6 +50,8 @@ counters! {
     Adopted = 14, "adopted";
     /// Connections made to a steal queue.
     Connects = 15, "connects";
+    /// Not stolen: the module has no descriptors left for more flows.
+    ModuleFull = 16, "module_full";
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! ```text
 //! <runtime>/modules/<name>/control        status, users, stop: a SEQPACKET socket, its owner's alone
 //! <runtime>/modules/<name>/steal.<cpu>    one queue per core: a SEQPACKET socket
+//! <runtime>/modules/<name>/full.<cpu>     the same, while the module has no descriptors for more flows
 //! <runtime>/modules/.lock                 held for the moment of registering or leaving
 //! <runtime>/processes/<pid>               a record
 //! ```
@@ -22,6 +23,8 @@ pub const PROCESSES: &str = "processes";
 pub const CONTROL: &str = "control";
 /// What a steal queue's name begins with.
 pub const STEAL_PREFIX: &str = "steal.";
+/// What its name begins with while the module can take no more: who finds it passes without this module.
+pub const FULL_PREFIX: &str = "full.";
 /// Size of `sockaddr_un.sun_path`.
 pub const SUN_PATH: usize = 108;
 /// The longest runtime directory: what remains of a socket's path beside `/modules/<name>/steal.<cpu>`.
@@ -39,11 +42,22 @@ impl SocketPath {
     /// None where it does not fit or the name breaks the rules.
     #[must_use]
     pub fn steal(runtime: &[u8], name: &Name, cpu: u32) -> Option<Self> {
+        Self::queue(runtime, name, STEAL_PREFIX, cpu)
+    }
+
+    /// Where that queue stands while the module is full; None as for [`Self::steal`].
+    #[must_use]
+    pub fn full(runtime: &[u8], name: &Name, cpu: u32) -> Option<Self> {
+        Self::queue(runtime, name, FULL_PREFIX, cpu)
+    }
+
+    fn queue(runtime: &[u8], name: &Name, prefix: &str, cpu: u32) -> Option<Self> {
         let mut path = Self { bytes: [0; SUN_PATH], len: 0 };
         path.push(runtime)?;
         path.push(b"/modules/")?;
         path.push(unpack(name).ok()?.as_bytes())?;
-        path.push(b"/steal.")?;
+        path.push(b"/")?;
+        path.push(prefix.as_bytes())?;
         let mut digits = [0u8; 10];
         let mut at = digits.len();
         let mut rest = cpu;
@@ -65,6 +79,12 @@ impl SocketPath {
         &self.bytes[..self.len]
     }
 
+    /// The bytes with the final NUL.
+    #[must_use]
+    pub fn with_nul(&self) -> &[u8] {
+        &self.bytes[..=self.len]
+    }
+
     fn push(&mut self, part: &[u8]) -> Option<()> {
         let end = self.len + part.len();
         // One byte is kept for the NUL.
@@ -83,6 +103,8 @@ mod tests {
     fn a_queue_has_its_path() {
         let path = SocketPath::steal(b"/run/modnet", &pack(b"gzip").unwrap(), 107).unwrap();
         assert_eq!(path.as_bytes(), b"/run/modnet/modules/gzip/steal.107");
+        let full = SocketPath::full(b"/run/modnet", &pack(b"gzip").unwrap(), 107).unwrap();
+        assert_eq!(full.as_bytes(), b"/run/modnet/modules/gzip/full.107");
         let zero = SocketPath::steal(b"/r", &pack(b"g").unwrap(), 0).unwrap();
         assert_eq!(zero.as_bytes(), b"/r/modules/g/steal.0");
     }

@@ -108,6 +108,7 @@ impl Engine {
             receiver,
             hooks: config.hooks,
             send_queue: config.send_queue,
+            workers: count as u64,
             flows: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
         });

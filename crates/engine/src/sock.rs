@@ -81,6 +81,13 @@ pub fn announce_reset(fd: &OwnedFd) {
     unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
 }
 
+/// Whether both halves are closed.
+pub fn has_hung_up(fd: &OwnedFd) -> bool {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
+    // SAFETY: one whole pollfd; the call does not wait.
+    unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
+}
+
 /// Whether a close of this socket is a reset: SO_LINGER on, with no time.
 #[must_use]
 pub fn close_is_reset(fd: &OwnedFd) -> bool {

@@ -45,6 +45,10 @@ stats! {
     queue_full,
     /// Flows not passed on, or not served, for want of descriptors or memory.
     no_descriptor,
+    /// Sockets lost on their way, because this process had no descriptor left for them.
+    lost,
+    /// Times that the module closed its entrance for want of descriptors; shims pass without it meanwhile.
+    full,
     /// Connections to a steal queue without the right to send sockets.
     unwelcome,
     /// Messages that were not understood.

@@ -185,10 +185,13 @@ fn connect_to(name: &modnet_abi::name::Name, cpu: u32) -> sys::Result<i32> {
     sys::connect_unix(path.as_bytes())
 }
 
-/// Tells a module without this core's queue from no module, and that from no registry (a chroot).
+/// Tells a module without this core's queue from a full one, from no module, and that from no registry (a chroot).
 fn module_exists(name: &modnet_abi::name::Name, cpu: u32) -> Result<(), Broken> {
-    let path = SocketPath::steal(record::runtime(), name, cpu).ok_or(Broken::Absent)?;
-    let bytes = path.as_bytes();
+    let full = SocketPath::full(record::runtime(), name, cpu).ok_or(Broken::Absent)?;
+    if sys::exists(full.with_nul()).is_ok() {
+        return Err(Broken::Refused(Counter::ModuleFull));
+    }
+    let bytes = full.as_bytes();
     let end = bytes.iter().rposition(|c| *c == b'/').ok_or(Broken::Absent)?;
     let mut directory = [0u8; SUN_PATH];
     directory[..end].copy_from_slice(&bytes[..end]);

@@ -102,7 +102,7 @@ pub fn start(
 
 impl Server {
     fn listen(self: Arc<Self>, control: &OwnedFd) {
-        while wire::wait_readable(control, None) {
+        while wire::wait_for_client(control) {
             match socket::accept(control) {
                 Ok(client) => Arc::clone(&self).serve_apart(client),
                 Err(e) => match e.raw_os_error() {

@@ -1,6 +1,7 @@
 //! What the control socket answers, to the polite and to the others.
 
 use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{channel, Receiver, Sender};
 use std::time::Instant;
@@ -110,4 +111,23 @@ fn a_module_that_is_not_there_or_does_not_answer_is_an_error() {
     let limit = Duration::from_millis(100);
     let error = client::ask(&runtime, "m", &json!({"op": "status"}), limit).unwrap_err();
     assert_eq!(error.errno, libc::ETIMEDOUT);
+}
+
+#[test]
+fn the_thread_ends_when_the_socket_is_shut_down() {
+    let scratch = Scratch::new();
+    let runtime = scratch.runtime();
+    let registration = Registration::bind(&runtime, "m", &[]).unwrap();
+    let (sender, _stopped) = channel();
+    let users = Users::start(runtime, "m", None).unwrap();
+    let control = registration.control.try_clone().unwrap();
+    let thread = start(control, Arc::new(Plain { stopped: Mutex::new(sender) }), users).unwrap();
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(registration.control.as_raw_fd(), libc::SHUT_RDWR) };
+    let end = Instant::now() + Duration::from_secs(10);
+    while !thread.is_finished() {
+        assert!(Instant::now() < end, "it goes on");
+        thread::sleep(Duration::from_millis(1));
+    }
+    thread.join().unwrap();
 }

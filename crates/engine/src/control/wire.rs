@@ -45,7 +45,7 @@ pub fn receive(fd: &OwnedFd, limit: Duration) -> Result<Option<Map<String, Value
             Err(_) => {
                 let again =
                     matches!(io::Error::last_os_error().raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
-                if !again || !ready(fd, libc::POLLIN, Some(end)) {
+                if !again || ready(fd, libc::POLLIN, Some(end)).is_none() {
                     return Ok(None);
                 }
             }
@@ -78,19 +78,20 @@ pub fn send(fd: &OwnedFd, value: &Value, limit: Duration) -> io::Result<()> {
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            Some(libc::EAGAIN | libc::EINTR) if ready(fd, libc::POLLOUT, Some(end)) => {}
+            Some(libc::EAGAIN | libc::EINTR) if ready(fd, libc::POLLOUT, Some(end)).is_some() => {}
             Some(libc::EAGAIN | libc::EINTR) => return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT)),
             _ => return Err(error),
         }
     }
 }
 
-/// Waits until there is something to read; false after `limit`.
-pub fn wait_readable(fd: &OwnedFd, limit: Option<Duration>) -> bool {
-    ready(fd, libc::POLLIN, limit.map(|l| Instant::now() + l))
+/// Waits until somebody connects to a listening socket; false once it is shut down (accept says EAGAIN then, for ever).
+pub fn wait_for_client(listener: &OwnedFd) -> bool {
+    ready(listener, libc::POLLIN, None).is_some_and(|found| found & libc::POLLHUP == 0)
 }
 
-fn ready(fd: &OwnedFd, events: i16, end: Option<Instant>) -> bool {
+/// Waits for `events`, at most until `end`; what there is, None if nothing came.
+fn ready(fd: &OwnedFd, events: i16, end: Option<Instant>) -> Option<i16> {
     loop {
         let left = end.map(|e| e.saturating_duration_since(Instant::now()));
         // Rounded up, so that a short rest does not spin.
@@ -98,10 +99,10 @@ fn ready(fd: &OwnedFd, events: i16, end: Option<Instant>) -> bool {
         let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
         // SAFETY: one whole pollfd.
         match unsafe { libc::poll(&raw mut poll, 1, timeout) } {
-            0 => return false,
-            n if n > 0 => return true,
+            0 => return None,
+            n if n > 0 => return Some(poll.revents),
             _ if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
-            _ => return false,
+            _ => return None,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | [`entrance`] | a queue's name, taken away while the module is full |
 //! | [`lock`] | the lock that makes "is it free? then it is mine" one step |
 //! | [`socket`] | SEQPACKET sockets: bind, connect, who is the peer |
 //! | here | [`Registration`], [`list`], [`sweep`], connecting to a module |
@@ -10,6 +11,7 @@
 //! Rejected: a file with the holder's pid (pids are used again) and `bind` alone without a lock (after a crash two
 //! racers would both remove "the stale socket", the second one the first one's).
 
+pub mod entrance;
 pub mod lock;
 pub mod socket;
 #[cfg(test)]
@@ -90,8 +92,10 @@ impl Registration {
         }
         let _lock = Lock::take(&self.runtime)?;
         for file in self.files.drain(..) {
-            if fs::symlink_metadata(&file.path).is_ok_and(|meta| meta.ino() == file.inode) {
-                let _ = fs::remove_file(&file.path);
+            for path in [entrance::hidden(&file.path), file.path] {
+                if is_inode(&path, file.inode) {
+                    let _ = fs::remove_file(&path);
+                }
             }
         }
         // Not empty where a later module has the name: then it stays, rightly.
@@ -105,6 +109,10 @@ impl Drop for Registration {
         // Nothing can be done about a refusal here, and the next registration repairs it.
         let _ = self.unregister();
     }
+}
+
+fn is_inode(path: &Path, inode: u64) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == inode)
 }
 
 type Bound = (OwnedFd, Vec<(u32, OwnedFd)>, Vec<File>);

@@ -28,6 +28,8 @@ pub enum Message<'a> {
         /// Towards the network.
         right: OwnedFd,
     },
+    /// Descriptors did not fit into this process; what came of them is closed.
+    Lost,
     /// Something else; what came with it is closed.
     NotUnderstood,
 }
@@ -56,13 +58,14 @@ impl Default for Inbox {
 }
 
 impl Inbox {
-    /// Takes what is there, up to a batch, and calls `each` for every entry.
-    pub fn receive(&mut self, fd: &OwnedFd, mut each: impl FnMut(Message<'_>)) -> State {
+    /// Takes what is there, up to a batch or `most` messages, and calls `each` for every entry.
+    pub fn receive(&mut self, fd: &OwnedFd, most: usize, mut each: impl FnMut(Message<'_>)) -> State {
         // SAFETY: zeroes are a valid iovec and mmsghdr.
         let mut vectors: [libc::iovec; BATCH] = unsafe { mem::zeroed() };
         // SAFETY: as above.
         let mut headers: [libc::mmsghdr; BATCH] = unsafe { mem::zeroed() };
-        for i in 0..BATCH {
+        let batch = most.min(BATCH);
+        for i in 0..batch {
             vectors[i] = libc::iovec { iov_base: self.bytes[i].as_mut_ptr().cast(), iov_len: BYTES };
             headers[i].msg_hdr.msg_iov = &raw mut vectors[i];
             headers[i].msg_hdr.msg_iovlen = 1;
@@ -72,7 +75,7 @@ impl Inbox {
         let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
         // SAFETY: every header points to buffers of the lengths it names, which live through the call.
         let count = unsafe {
-            libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), BATCH as u32, flags, std::ptr::null_mut())
+            libc::recvmmsg(fd.as_raw_fd(), headers.as_mut_ptr(), batch as u32, flags, std::ptr::null_mut())
         };
         let Ok(count) = usize::try_from(count) else {
             return match io::Error::last_os_error().raw_os_error() {
@@ -90,8 +93,13 @@ impl Inbox {
             if gone {
                 continue;
             }
-            let cut = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0;
-            if cut {
+            let cut = header.msg_hdr.msg_flags;
+            // More descriptors than a message may have are cut off, too: only fewer than that were lost.
+            if cut & libc::MSG_CTRUNC != 0 && fds.len() < MAX_FDS {
+                each(Message::Lost);
+                continue;
+            }
+            if cut & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
                 each(Message::NotUnderstood);
                 continue;
             }
@@ -99,7 +107,7 @@ impl Inbox {
         }
         if gone {
             State::Gone
-        } else if count < BATCH {
+        } else if count < batch {
             State::Drained
         } else {
             State::More

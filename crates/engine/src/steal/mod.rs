@@ -77,38 +77,41 @@ impl Client {
         &self.fd
     }
 
-    /// Takes what has come, appends the flows to `flows`. False: the peer has gone, or is not welcome.
-    pub fn receive(&mut self, inbox: &mut Inbox, receiver: &Receiver, flows: &mut Vec<Stolen>) -> bool {
+    /// Takes what has come, at most a batch and `most` messages; appends the flows to `flows`. Gone: the peer has closed,
+    /// or is not welcome.
+    pub fn receive(
+        &mut self,
+        inbox: &mut Inbox,
+        receiver: &Receiver,
+        flows: &mut Vec<Stolen>,
+        most: usize,
+    ) -> State {
         let first = flows.len();
-        let state = loop {
-            let mut unwelcome = false;
-            let (fd, origin) = (&self.fd, &mut self.origin);
-            let state = inbox.receive(fd, |message| match message {
-                Message::Hello(hello) => match greet(fd, hello, receiver) {
-                    Ok(known) => *origin = Some(Arc::new(known)),
-                    Err(_) => unwelcome = true,
-                },
-                Message::New { left, right } => match origin {
-                    Some(origin) if !unwelcome => {
-                        let right_is_tcp = true;
-                        flows.push(Stolen { origin: Arc::clone(origin), left, right, right_is_tcp });
-                    }
-                    _ => Stats::add(&receiver.stats.not_understood, 1),
-                },
-                Message::NotUnderstood => Stats::add(&receiver.stats.not_understood, 1),
-            });
-            if unwelcome {
-                Stats::add(&receiver.stats.unwelcome, 1);
-                break State::Gone;
-            }
-            if state != State::More {
-                break state;
-            }
-        };
+        let mut unwelcome = false;
+        let (fd, origin) = (&self.fd, &mut self.origin);
+        let state = inbox.receive(fd, most, |message| match message {
+            Message::Hello(hello) => match greet(fd, hello, receiver) {
+                Ok(known) => *origin = Some(Arc::new(known)),
+                Err(_) => unwelcome = true,
+            },
+            Message::New { left, right } => match origin {
+                Some(origin) if !unwelcome => {
+                    let right_is_tcp = true;
+                    flows.push(Stolen { origin: Arc::clone(origin), left, right, right_is_tcp });
+                }
+                _ => Stats::add(&receiver.stats.not_understood, 1),
+            },
+            Message::Lost => Stats::add(&receiver.stats.lost, 1),
+            Message::NotUnderstood => Stats::add(&receiver.stats.not_understood, 1),
+        });
         if flows.len() > first {
             self.link.pass_on(receiver, self.cpu, flows, first);
         }
-        state != State::Gone
+        if unwelcome {
+            Stats::add(&receiver.stats.unwelcome, 1);
+            return State::Gone;
+        }
+        state
     }
 
     /// The peer can send no more; what it has sent can still be received.

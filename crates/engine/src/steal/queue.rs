@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, State as Answer};
 use super::{Client, Receiver, Stolen};
 use crate::poll::{Poller, Waker};
 use crate::registry::socket;
@@ -155,8 +155,13 @@ impl State {
 
     fn hear(&mut self, key: u64, receiver: &Receiver) {
         let Some(client) = self.clients.get_mut(&key) else { return };
-        let alive = client.receive(&mut self.inbox, receiver, &mut self.received);
-        if !alive {
+        let state = loop {
+            let state = client.receive(&mut self.inbox, receiver, &mut self.received, usize::MAX);
+            if state != Answer::More {
+                break state;
+            }
+        };
+        if state == Answer::Gone {
             self.clients.remove(&key);
         }
         Stats::add(&receiver.stats.stolen, self.received.len() as u64);

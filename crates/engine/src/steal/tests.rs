@@ -22,7 +22,7 @@ use modnet_abi::name::pack;
 use modnet_abi::record::MAX_CHAIN;
 use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, NEW, NO_SLOT, STEAL_VERSION};
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, State};
 use super::{Client, Receiver, Stolen};
 use crate::runtime::Runtime;
 use crate::stats::Stats;
@@ -167,7 +167,12 @@ impl Queue {
     }
 
     fn receive(&mut self, receiver: &Receiver) -> bool {
-        self.client.receive(&mut self.inbox, receiver, &mut self.flows)
+        loop {
+            match self.client.receive(&mut self.inbox, receiver, &mut self.flows, usize::MAX) {
+                State::More => {}
+                state => return state == State::Drained,
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! | [`slab`] | numbered places with generations: what an event's token names |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
 //! | [`pump`] | carries out the commands of [`crate::flow`] |
+//! | [`room`] | when descriptors run out, and the entrance closes |
 //! | [`timers`] | when limits let the next bytes pass |
 //! | here | the loop, arrivals, the end |
 //!
@@ -13,11 +14,13 @@
 
 mod conn;
 mod pump;
+mod room;
 mod slab;
 #[cfg(test)]
 mod tests;
 mod timers;
 
+use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver as Orders, TryRecvError};
@@ -28,12 +31,14 @@ use serde_json::Value;
 
 use crate::hooks::{Hooks, Wants};
 use crate::poll::{Poller, Waker};
+use crate::registry::entrance::Entrance;
 use crate::registry::socket;
 use crate::sock;
 use crate::stats::Stats;
-use crate::steal::inbox::Inbox;
+use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
+use room::Room;
 use slab::Slab;
 use timers::Timers;
 
@@ -42,6 +47,9 @@ use timers::Timers;
 pub const READ: usize = 256 * 1024;
 /// Idle buffers of hooks are kept up to this size.
 const KEEP: usize = 1 << 20;
+
+/// While there is no room: how often it is looked for. Other workers' flows end without a word to this one.
+const FULL: Duration = Duration::from_millis(20);
 
 /// What a token names, in its low bits.
 const LISTENER: u64 = 0;
@@ -67,6 +75,8 @@ pub struct Shared {
     pub hooks: Arc<dyn Hooks>,
     /// Most bytes that one way of a flow reads before they have been sent.
     pub send_queue: usize,
+    /// How many workers there are.
+    pub workers: u64,
     /// Living flows.
     pub flows: AtomicU64,
     /// Numbers flows.
@@ -82,6 +92,9 @@ pub struct Worker {
     waker: Arc<Waker>,
     listeners: Vec<(u32, OwnedFd)>,
     clients: Slab<Client>,
+    room: Room,
+    /// Clients that may send no more, and whose last messages wait for room.
+    waiting: VecDeque<u64>,
     pairs: Slab<Pair>,
     flows: Slab<Flow>,
     inbox: Inbox,
@@ -110,10 +123,16 @@ impl Worker {
             poller.add_level(listener.as_raw_fd(), (index as u64) << KIND_BITS | LISTENER)?;
         }
         poller.add_level(waker.as_raw_fd(), WAKE)?;
+        let receiver = &shared.receiver;
+        let entrances: std::io::Result<_> =
+            listeners.iter().map(|(cpu, _)| Entrance::of(&receiver.runtime, &receiver.name, *cpu)).collect();
+        let room = Room::new(entrances?, shared.workers);
         Ok(Self {
             wants: shared.hooks.wants(),
             scratch: vec![0; READ.min(shared.send_queue)].into(),
             shared,
+            room,
+            waiting: VecDeque::new(),
             poller,
             orders,
             waker,
@@ -145,6 +164,9 @@ impl Worker {
             for token in std::mem::take(&mut self.again) {
                 self.pump(token);
             }
+            if self.room.is_closed() || !self.waiting.is_empty() {
+                self.refill();
+            }
             if !self.timers.is_empty() {
                 let now = self.now();
                 while let Some(token) = self.timers.due(now) {
@@ -169,10 +191,8 @@ impl Worker {
         }
         let timer = self.timers.next().map(|at| Duration::from_nanos(at.saturating_sub(self.now())));
         let end = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        match (timer, end) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        let full = (self.room.is_closed() || !self.waiting.is_empty()).then_some(FULL);
+        [timer, end, full].into_iter().flatten().min()
     }
 
     fn now(&self) -> u64 {
@@ -213,16 +233,86 @@ impl Worker {
     }
 
     fn receive(&mut self, key: u64) {
-        let Some(client) = self.clients.get_mut(key) else { return };
-        let mut stolen = std::mem::take(&mut self.stolen);
-        let alive = client.receive(&mut self.inbox, &self.shared.receiver, &mut stolen);
-        if !alive {
-            self.clients.remove(key);
+        loop {
+            if self.messages() == 0 {
+                return self.close_entrance();
+            }
+            match self.take(key) {
+                State::More => {}
+                State::Drained => return,
+                State::Gone => {
+                    self.clients.remove(key);
+                    return;
+                }
+            }
         }
+    }
+
+    fn messages(&self) -> usize {
+        self.room.messages(self.shared.flows.load(Ordering::Relaxed), self.clients.len())
+    }
+
+    /// Takes what has come from a client, as much as there is room for.
+    fn take(&mut self, key: u64) -> State {
+        let most = self.messages();
+        let Some(client) = self.clients.get_mut(key) else { return State::Gone };
+        let mut stolen = std::mem::take(&mut self.stolen);
+        let state = client.receive(&mut self.inbox, &self.shared.receiver, &mut stolen, most);
         for one in stolen.drain(..) {
             self.begin(one);
         }
         self.stolen = stolen;
+        state
+    }
+
+    /// There is no room for more: shims pass without this module until there is.
+    fn close_entrance(&mut self) {
+        Stats::add(&self.shared.receiver.stats.full, 1);
+        // Where the registry refuses, shims go on connecting; what they send waits as well.
+        let _ = self.room.close();
+        self.dismiss();
+    }
+
+    /// The clients can send no more; what they have sent is taken when there is room.
+    fn dismiss(&mut self) {
+        for index in 0..self.listeners.len() {
+            // Who has connected and is not accepted yet may have sent a socket.
+            loop {
+                let now = self.clients.len();
+                self.accept(index);
+                if self.clients.len() == now {
+                    break;
+                }
+            }
+        }
+        for key in self.clients.keys() {
+            let Some(client) = self.clients.get_mut(key).filter(|_| !self.waiting.contains(&key)) else {
+                continue;
+            };
+            client.close_entrance();
+            self.poller.remove(client.fd().as_raw_fd());
+            self.waiting.push_back(key);
+        }
+        self.refill();
+    }
+
+    /// Takes what waits, as far as there is room; then shims may come again.
+    fn refill(&mut self) {
+        while let Some(key) = self.waiting.front().copied() {
+            if self.messages() == 0 {
+                return;
+            }
+            if self.take(key) != State::More {
+                // Everything was taken; whoever sends now gets EPIPE and passes without this module.
+                self.clients.remove(key);
+                self.waiting.pop_front();
+            }
+        }
+        let flows = self.shared.flows.load(Ordering::Relaxed);
+        if self.room.is_closed() && self.deadline.is_none() && self.room.is_roomy(flows, self.clients.len()) {
+            // A refusal is tried again in the next turn.
+            let _ = self.room.open();
+        }
     }
 
     /// A stolen socket becomes a pair and a flow.
@@ -313,25 +403,8 @@ impl Worker {
     /// Takes what is on its way, then no more.
     fn drain(&mut self, deadline: Instant) {
         self.deadline = Some(self.deadline.map_or(deadline, |old| old.min(deadline)));
-        for index in 0..self.listeners.len() {
-            // Who has connected and is not accepted yet may have sent a socket.
-            loop {
-                let now = self.clients.len();
-                self.accept(index);
-                if self.clients.len() == now {
-                    break;
-                }
-            }
-        }
+        self.dismiss();
         self.listeners.clear();
-        for key in self.clients.keys() {
-            if let Some(client) = self.clients.get_mut(key) {
-                client.close_entrance();
-            }
-            self.receive(key);
-            // Everything was taken; whoever sends now gets EPIPE and passes without this module.
-            self.clients.remove(key);
-        }
     }
 
     /// The time to drain is over.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::conn::Flow;
 use super::{Worker, KEEP, KIND_BITS, LEFT, RIGHT};
-use crate::flow::{Bucket, Command, Side, Way};
+use crate::flow::{Bucket, Command, Ready, Side, Way};
 use crate::hooks::{Orders, Verdict};
 use crate::sock::{self, Outcome};
 use crate::stats::Stats;
@@ -43,7 +43,18 @@ impl Worker {
                             replaced = false;
                         }
                         Outcome::Again => flow.machine.drained(way),
-                        Outcome::End => flow.machine.end_of(way),
+                        Outcome::End => {
+                            // A close whose event is still on its way is no half-close: a FIN now would come ahead of
+                            // the reset that may have to follow.
+                            if way == Way::Outbound
+                                && !flow.machine.left_is_gone()
+                                && sock::has_hung_up(source)
+                            {
+                                let hang_up = Ready { hang_up: true, ..Ready::default() };
+                                flow.machine.ready(Side::Left, hang_up);
+                            }
+                            flow.machine.end_of(way);
+                        }
                         Outcome::Broken(_) => flow.machine.broken(way.source(), true),
                     }
                 }

@@ -40,6 +40,7 @@ impl Running {
             receiver,
             hooks: Arc::new(Forward),
             send_queue,
+            workers: 1,
             flows: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
         });
@@ -55,13 +56,20 @@ impl Running {
 
     /// A connection: the application's socket, the network's.
     fn connect(&self) -> (UnixStream, TcpStream) {
+        let (application, network, _) = self.connect_and_keep();
+        (application, network)
+    }
+
+    /// And a duplicate of the real socket.
+    fn connect_and_keep(&self) -> (UnixStream, TcpStream, TcpStream) {
         let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
         let (real, _) = self.listener.accept().unwrap();
         let (application, left) = UnixStream::pair().unwrap();
+        let kept = real.try_clone().unwrap();
         self.shim.steal(left.into(), real.into());
         application.set_read_timeout(Some(PATIENCE)).unwrap();
         network.set_read_timeout(Some(PATIENCE)).unwrap();
-        (application, network)
+        (application, network, kept)
     }
 
     fn drain(&self, time: Duration) {
@@ -164,6 +172,40 @@ fn a_close_with_unread_bytes_is_a_reset() {
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{last_words:?}");
     }
     running.end();
+}
+
+#[test]
+fn an_application_that_resets_never_ends_in_order() {
+    let running = Running::start(1 << 16);
+    let (application, left) = UnixStream::pair().unwrap();
+    drop(application);
+    assert!(sock::has_hung_up(&left.into()));
+    let (application, left) = UnixStream::pair().unwrap();
+    application.shutdown(Shutdown::Write).unwrap();
+    assert!(!sock::has_hung_up(&left.into()));
+    // Often enough that the close meets the worker in every place of its turn.
+    for round in 0..2000 {
+        let (mut application, mut network, real) = running.connect_and_keep();
+        network.write_all(b"x").unwrap();
+        application.read_exact(&mut [0]).unwrap();
+        set_linger_0(&real);
+        drop(real);
+        if round % 2 == 0 {
+            application.write_all(b"y").unwrap();
+        }
+        drop(application);
+        let error = network.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "round {round}");
+    }
+    running.end();
+}
+
+fn set_linger_0(socket: &TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let (at, size) = ((&raw const linger).cast(), size_of_val(&linger) as libc::socklen_t);
+    // SAFETY: `linger` is as large as `size` says.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, at, size) };
+    assert_eq!(result, 0);
 }
 
 #[test]

@@ -11,12 +11,13 @@ fn read(bytes: &[u8], parcel: &Parcel) -> (Vec<&'static str>, Vec<OwnedFd>) {
     let (shim, module) = connection();
     send(&shim, bytes, &parcel.raw());
     let (mut kinds, mut fds) = (Vec::new(), Vec::new());
-    let state = Inbox::default().receive(&module, |message| match message {
+    let state = Inbox::default().receive(&module, usize::MAX, |message| match message {
         Message::Hello(_) => kinds.push("hello"),
         Message::New { left, right } => {
             kinds.push("new");
             fds.extend([left, right]);
         }
+        Message::Lost => kinds.push("lost"),
         Message::NotUnderstood => kinds.push("?"),
     });
     assert_eq!(state, State::Drained);

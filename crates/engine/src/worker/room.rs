@@ -1,0 +1,118 @@
+//! Descriptors: how many messages a worker may take, when it takes none, and when it does again.
+//!
+//! A socket that arrives where no descriptor is left is lost, and its client with it. So a worker takes only what
+//! fits; before nothing does, it closes the entrance (shims find the module full and pass without it), and what is
+//! already on its way waits in the queue for flows to end.
+
+use std::mem;
+
+use modnet_abi::steal::MAX_FDS;
+
+use crate::error::Result;
+use crate::registry::entrance::Entrance;
+
+/// A flow's descriptors: left and right.
+const EACH: u64 = 2;
+
+/// One worker's view of the process's descriptors.
+pub struct Room {
+    entrances: Vec<Entrance>,
+    limit: u64,
+    workers: u64,
+    closed: bool,
+}
+
+impl Room {
+    /// `entrances`: of the queues that the worker has; `workers`: how many share the process.
+    pub fn new(entrances: Vec<Entrance>, workers: u64) -> Self {
+        Self { entrances, limit: limit(), workers, closed: false }
+    }
+
+    /// Beside flows and clients: files that hooks open, pairs on their way to the next module.
+    fn slack(&self) -> u64 {
+        (self.limit / 16).clamp(64, 512)
+    }
+
+    /// How many messages fit, with so many flows in the process and clients of this worker.
+    pub fn messages(&self, flows: u64, clients: usize) -> usize {
+        let used = EACH * flows + self.workers * clients as u64 + self.slack();
+        let free = self.limit.saturating_sub(used) / self.workers;
+        let messages = usize::try_from(free).unwrap_or(usize::MAX) / MAX_FDS;
+        // With a limit below all reason one at a time is tried.
+        messages.max(usize::from(flows == 0))
+    }
+
+    /// Whether shims pass without this worker.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Whether it is time to open again: when a quarter of the flows has ended, not at the first.
+    pub fn is_roomy(&self, flows: u64, clients: usize) -> bool {
+        self.messages(flows + flows / 3, clients) > 0
+    }
+
+    /// Shims pass without this worker from now on.
+    ///
+    /// # Errors
+    /// As [`Entrance::close`]: they go on sending, and fill the queue.
+    pub fn close(&mut self) -> Result<()> {
+        self.closed = true;
+        self.entrances.iter().try_for_each(Entrance::close)
+    }
+
+    /// They come again.
+    ///
+    /// # Errors
+    /// As [`Entrance::open`]; it is tried again when the next flow ends.
+    pub fn open(&mut self) -> Result<()> {
+        self.entrances.iter().try_for_each(Entrance::open)?;
+        self.closed = false;
+        Ok(())
+    }
+}
+
+/// How many descriptors this process may have.
+fn limit() -> u64 {
+    // SAFETY: zeroes are a valid rlimit, which the kernel fills.
+    let mut limit: libc::rlimit = unsafe { mem::zeroed() };
+    // SAFETY: as above.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } < 0 {
+        return u64::from(u32::MAX);
+    }
+    limit.rlim_cur.min(u64::from(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_taken_that_may_not_fit() {
+        let room = Room { entrances: Vec::new(), limit: 20_000, workers: 2, closed: false };
+        let most = |flows| room.messages(flows, 4) * MAX_FDS * 2;
+        for flows in (0..10_000).step_by(7) {
+            let most = most(flows) as u64;
+            assert!(most == 0 || 2 * flows + most + room.slack() <= 20_000, "{flows}");
+        }
+        assert!(room.messages(9_500, 4) > 0);
+        assert_eq!(room.messages(9_750, 4), 0);
+        assert_eq!(room.messages(20_000, 4), 0);
+    }
+
+    #[test]
+    fn it_opens_later_than_it_closed() {
+        let room = Room { entrances: Vec::new(), limit: 1024, workers: 1, closed: false };
+        let closes = (0..).find(|flows| room.messages(*flows, 1) == 0).unwrap();
+        let opens = (0..closes).rev().find(|flows| room.is_roomy(*flows, 1)).unwrap();
+        assert!(opens > 300 && closes - opens > 100, "{opens} {closes}");
+    }
+
+    #[test]
+    fn it_opens_at_last_however_small_the_limit() {
+        for limit in [10, 100, 400, 1024] {
+            let room = Room { entrances: Vec::new(), limit, workers: 8, closed: true };
+            assert!(room.is_roomy(0, 0), "{limit}");
+        }
+    }
+}
