@@ -13,7 +13,9 @@ import hypothesis
 import pytest
 
 from tests.integrity.client.tree import Tree
+from tests.lib.modnet import Modnet, places
 from tests.lib.process import become_subreaper
+from tests.lib.users import ordinary
 
 NOT_ROOT = "needs root, and these tests run as an ordinary user"
 
@@ -48,3 +50,15 @@ def tree() -> Iterator[tuple[Path, Tree]]:
         directory = Path(name)
         directory.chmod(0o755)
         yield directory, Tree(directory, seed=1)
+
+
+@pytest.fixture
+def modnet() -> Iterator[Modnet]:
+    """The command in a place of its own, with a check that nothing stays behind."""
+    yield from places()
+
+
+@pytest.fixture(params=["self", pytest.param("ordinary", marks=pytest.mark.root)])
+def modnet_as(request: pytest.FixtureRequest) -> Iterator[Modnet]:
+    """As whoever runs the tests, and, if that is root, as an ordinary user too."""
+    yield from places(None if request.param == "self" else ordinary())

@@ -1,14 +1,12 @@
-"""A place to register in, and C programs compiled as the header says: with cc and the pkg-config file."""
+"""C programs compiled as the header says: with cc and the pkg-config file."""
 
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.lib.modnet import Modnet, places
 
 ROOT = Path(__file__).resolve().parents[2]
 PKGCONFIG = ROOT / "python/modnet/lib/pkgconfig"
@@ -42,8 +40,3 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return target
 
     return build
-
-
-@pytest.fixture
-def modnet() -> Iterator[Modnet]:
-    yield from places()

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.lib.counters import ACCEPTS, NAMES
 from tests.lib.place import Place
 from tests.lib.process import descendants, kill, reap_orphans, until
 from tests.lib.users import Broken
@@ -129,13 +130,10 @@ def stolen(place: Place, pid: int) -> int:
     return int(struct.unpack_from("<Q", page)[0])
 
 
-# The record's counters of accepts: stolen, and each reason why not (`crates/abi/src/counter.rs`).
-ACCEPTS = {*range(9), 16}
-
-
 def handled(place: Place, pid: int) -> int:
     """How many accepted sockets were stolen or counted as not stolen."""
-    return sum(value for index, value in counters(place, pid).items() if index in ACCEPTS)
+    found = counters(place, pid)
+    return sum(found.get(NAMES.index(name), 0) for name in ACCEPTS)
 
 
 def counters(place: Place, pid: int) -> dict[int, int]:

@@ -4,6 +4,8 @@ import os
 import struct
 from pathlib import Path
 
+from tests.lib import counters
+
 MAGIC = 0x52444F4D
 VERSION = 1
 BYTES = 8192
@@ -11,24 +13,6 @@ CHAIN_AT = 56
 GENERATION_AT, FLAGS_AT, LENGTH_AT = 8, 20, 28
 FAIL_CLOSED = 1
 RESERVED_FDS = 64
-COUNTERS = (
-    "stolen",
-    "no_module",
-    "queue_full",
-    "no_descriptor",
-    "in_flight",
-    "fd_range",
-    "no_registry",
-    "wrong_owner",
-    "system_error",
-    "refused",
-    "skipped",
-    "declined",
-    "out_of_band",
-    "swept",
-    "adopted",
-    "connects",
-)
 
 
 class Record:
@@ -76,7 +60,7 @@ class Record:
     def counters(self) -> dict[str, int]:
         """All counters that are not zero, by name."""
         values = struct.unpack_from("<64Q", self.path.read_bytes(), 4096)
-        return {name: value for name, value in zip(COUNTERS, values, strict=False) if value}
+        return {name: value for name, value in zip(counters.NAMES, values, strict=False) if value}
 
     def count(self, name: str) -> int:
         return self.counters().get(name, 0)
