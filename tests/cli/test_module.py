@@ -120,3 +120,11 @@ def test_a_log_is_bounded(modnet: Modnet) -> None:
     for log in logs:
         log.unlink()
     logs[0].parent.rmdir()
+
+
+def test_show_has_the_modules_own_counters(modnet: Modnet, tmp_path: Path) -> None:
+    running = modnet.server(f"tap,file={tmp_path / 'flows.tap'}")
+    shown = json.loads(modnet("module", "show", "tap", "--json").stdout)
+    assert shown["own_counters"] == {"records": 1, "lost_records": 0, "lost_bytes": 0, "write_errors": 0}
+    assert "lost_records" in modnet("module", "show", "tap").stdout
+    ended(running)

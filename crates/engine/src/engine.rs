@@ -4,6 +4,7 @@
 //! a shim on any core finds one. A stop gives the name back first (the next instance can take it while flows
 //! end here), takes what is on its way, then waits for the flows, at most as long as it was told.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Sender};
@@ -188,6 +189,7 @@ impl Subject for Inner {
             "send_queue": self.shared.send_queue,
             "pairs": "fresh",
             "counters": self.shared.receiver.stats.as_json(),
+            "own_counters": self.shared.hooks.counters().into_iter().collect::<BTreeMap<_, _>>(),
         })
     }
 

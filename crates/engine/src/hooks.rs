@@ -87,63 +87,59 @@ pub enum Verdict {
 /// A module's own state of a flow.
 pub type State = Box<dyn Any + Send>;
 
-/// A module's hooks.
+/// A module's hooks; each is called only if [`Hooks::wants`] names it.
 pub trait Hooks: Send + Sync {
     /// Which hooks it has; asked once.
-    fn wants(&self) -> Wants;
+    fn wants(&self) -> Wants {
+        Wants::default()
+    }
     /// Whether a failed hook resets its flow; otherwise the data goes on untouched and the flow is native from there.
-    fn on_error_resets(&self) -> bool;
+    fn on_error_resets(&self) -> bool {
+        false
+    }
     /// The state of a new flow; called only if there is any hook.
-    fn state(&self, opened: Opened) -> State;
+    fn state(&self, _opened: Opened) -> State {
+        Box::new(())
+    }
     /// A flow begins.
-    fn opened(&self, state: &mut State, orders: &mut Orders) -> Verdict;
+    fn opened(&self, _state: &mut State, _orders: &mut Orders) -> Verdict {
+        Verdict::Same
+    }
     /// Bytes. `bytes`: read so far by way, these included.
     fn data(
         &self,
-        state: &mut State,
-        way: Way,
-        data: &[u8],
-        bytes: [u64; 2],
-        out: &mut Vec<u8>,
-        orders: &mut Orders,
-    ) -> Verdict;
+        _state: &mut State,
+        _way: Way,
+        _data: &[u8],
+        _bytes: [u64; 2],
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> Verdict {
+        Verdict::Same
+    }
     /// The source has ended; what is written to `out` is the last.
     fn end(
         &self,
-        state: &mut State,
-        way: Way,
-        bytes: [u64; 2],
-        out: &mut Vec<u8>,
-        orders: &mut Orders,
-    ) -> Verdict;
+        _state: &mut State,
+        _way: Way,
+        _bytes: [u64; 2],
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> Verdict {
+        Verdict::Same
+    }
     /// The flow is over.
-    fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict;
+    fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {
+        Verdict::Same
+    }
+    /// What the module itself counts, by name; asked by whoever shows it, from any thread.
+    fn counters(&self) -> Vec<(String, u64)> {
+        Vec::new()
+    }
 }
 
 /// A module without hooks: bytes pass.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Forward;
 
-impl Hooks for Forward {
-    fn wants(&self) -> Wants {
-        Wants::default()
-    }
-    fn on_error_resets(&self) -> bool {
-        false
-    }
-    fn state(&self, _opened: Opened) -> State {
-        Box::new(())
-    }
-    fn opened(&self, _state: &mut State, _orders: &mut Orders) -> Verdict {
-        Verdict::Same
-    }
-    fn data(&self, _: &mut State, _: Way, _: &[u8], _: [u64; 2], _: &mut Vec<u8>, _: &mut Orders) -> Verdict {
-        Verdict::Same
-    }
-    fn end(&self, _: &mut State, _: Way, _: [u64; 2], _: &mut Vec<u8>, _: &mut Orders) -> Verdict {
-        Verdict::Same
-    }
-    fn closed(&self, _: &mut State, _: [u64; 2]) -> Verdict {
-        Verdict::Same
-    }
-}
+impl Hooks for Forward {}

@@ -12,7 +12,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyBytes, PyMapping, PyMemoryView};
 
 use crate::flow::Flow;
 
@@ -188,5 +188,18 @@ impl Hooks for PythonModule {
             Ok(Verdict::Same)
         });
         verdict
+    }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        Python::attach(|py| {
+            let module = self.module.bind(py);
+            let counted = module
+                .call_method0("counters")
+                .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
+            counted.unwrap_or_else(|error| {
+                error.write_unraisable(py, Some(module));
+                Vec::new()
+            })
+        })
     }
 }
