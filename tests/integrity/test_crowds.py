@@ -11,6 +11,7 @@ import json
 import resource
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -64,14 +65,12 @@ def crowded(flows: int) -> Server:
 
 
 @pytest.fixture(scope="module")
-def zeros(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def zeros() -> Iterator[Path]:
     """A gigabyte and 10 KB of nothing: sparse, but every byte of it has to travel."""
-    with contextlib.ExitStack() as stack:
-        directory = tmp_path_factory.mktemp("zeros")
-        for parent in (directory, *directory.parents[:3]):
-            if parent.stat().st_uid == 0 and parent != Path("/tmp"):
-                stack.callback(parent.chmod, parent.stat().st_mode & 0o7777)
-                parent.chmod(0o755)
+    # Not below pytest's own directory, which is closed to the server's workers.
+    with tempfile.TemporaryDirectory(prefix="mn-zeros-") as path:
+        directory = Path(path)
+        directory.chmod(0o755)
         for name, size in (("giga", 1 << 30), ("small", 10_000)):
             with (directory / name).open("wb") as file:
                 file.truncate(size)
