@@ -56,6 +56,32 @@ pub fn send(fd: &OwnedFd, data: &[u8], more: bool) -> Outcome {
     }
 }
 
+/// No call on it waits from now on.
+pub fn set_nonblocking(fd: &OwnedFd) {
+    // SAFETY: no memory is passed.
+    unsafe {
+        let flags = libc::fcntl(fd.as_raw_fd(), libc::F_GETFL);
+        if flags >= 0 && flags & libc::O_NONBLOCK == 0 {
+            libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK);
+        }
+    }
+}
+
+/// Moves at most `most` bytes between a socket and a pipe, without copying; `more`: the end of the stream follows. SIGPIPE
+/// is the process's to ignore, as Rust's and Python's runtimes do: the call has no flag for it.
+pub fn splice(from: &OwnedFd, to: &OwnedFd, most: usize, more: bool) -> Outcome {
+    let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE | if more { libc::SPLICE_F_MORE } else { 0 };
+    let none = std::ptr::null_mut();
+    loop {
+        // SAFETY: no memory is passed.
+        let result = unsafe { libc::splice(from.as_raw_fd(), none, to.as_raw_fd(), none, most, flags) };
+        match outcome(result) {
+            Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
 /// Closes the sending half. An error means that the connection is gone, which reading tells.
 pub fn shutdown_write(fd: &OwnedFd) {
     // SAFETY: no memory is passed.

@@ -463,6 +463,13 @@ impl Flow {
         [self.lanes[0].bytes, self.lanes[1].bytes]
     }
 
+    /// Whether nobody looks at the bytes of a way, so that the driver need not have them in its memory.
+    #[must_use]
+    pub fn is_native(&self, way: Way) -> bool {
+        let lane = &self.lanes[way as usize];
+        !lane.hook && !lane.discard
+    }
+
     /// Whether the poller must tell when `side` has room.
     #[must_use]
     pub fn wants_room(&self, side: Side) -> bool {

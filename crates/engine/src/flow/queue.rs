@@ -5,6 +5,8 @@
 /// A send queue: in at the end, out at the front.
 #[derive(Debug, Default)]
 pub struct Queue {
+    /// Bytes that the driver keeps elsewhere; they come first.
+    outside: usize,
     bytes: Vec<u8>,
     start: usize,
 }
@@ -13,7 +15,22 @@ impl Queue {
     /// Bytes waiting.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.outside + self.bytes.len() - self.start
+    }
+
+    /// Bytes that the driver keeps, ahead of all others.
+    #[must_use]
+    pub fn outside(&self) -> usize {
+        self.outside
+    }
+
+    /// The driver keeps so many bytes.
+    ///
+    /// # Panics
+    /// If any wait already: they would be overtaken.
+    pub fn keep_outside(&mut self, count: usize) {
+        assert!(self.is_empty(), "bytes wait that came before");
+        self.outside = count;
     }
 
     /// Whether nothing waits.
@@ -22,7 +39,7 @@ impl Queue {
         self.len() == 0
     }
 
-    /// What waits, the first byte first.
+    /// What waits here, the first byte first.
     #[must_use]
     pub fn front(&self) -> &[u8] {
         &self.bytes[self.start..]
@@ -43,7 +60,9 @@ impl Queue {
     /// If so many do not wait.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.len(), "more bytes sent than waited");
-        self.start += count;
+        let outside = count.min(self.outside);
+        self.outside -= outside;
+        self.start += count - outside;
         if self.is_empty() {
             self.clear();
         }
@@ -68,5 +87,16 @@ mod tests {
         assert_eq!((queue.front(), queue.len()), (&b"cdef"[..], 4));
         queue.advance(4);
         assert!(queue.is_empty() && queue.bytes.capacity() == 0);
+    }
+
+    #[test]
+    fn what_is_kept_outside_goes_first() {
+        let mut queue = Queue::default();
+        queue.keep_outside(5);
+        queue.push(b"abc");
+        queue.advance(4);
+        assert_eq!((queue.outside(), queue.len()), (1, 4));
+        queue.advance(1);
+        assert_eq!((queue.outside(), queue.front()), (0, &b"abc"[..]));
     }
 }

@@ -40,6 +40,10 @@ pub struct Flow {
     pub machine: flow::Flow,
     /// The module's state; None where it has no hooks.
     pub state: Option<State>,
+    /// By way: much is coming, see [`super::pipe`].
+    pub busy: [bool; 2],
+    /// By way: a pipe that holds what the queue calls outside.
+    pub pipes: [Option<super::pipe::Pipe>; 2],
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     origin: Arc<Origin>,
@@ -65,6 +69,8 @@ impl Flow {
             room: false,
             machine: flow::Flow::new(send_queue, hooked, right_is_tcp),
             state: None,
+            busy: [false; 2],
+            pipes: [None, None],
             timer: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
@@ -82,6 +88,13 @@ impl Flow {
                 at: self.opened_at,
             }));
         }
+    }
+
+    /// What the destination has not taken of what is in a pipe stays there.
+    pub fn keep(&mut self, way: Way, pipe: super::pipe::Pipe, count: usize) {
+        self.machine.queue(way).keep_outside(count);
+        self.pipes[way as usize] = Some(pipe);
+        self.machine.sent(way, false);
     }
 
     /// The last hook, and the counters.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`slab`] | numbered places with generations: what an event's token names |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
+//! | [`pipe`] | the way of many bytes that nobody looks at |
 //! | [`pump`] | carries out the commands of [`crate::flow`] |
 //! | [`room`] | when descriptors run out, and the entrance closes |
 //! | [`timers`] | when limits let the next bytes pass |
@@ -13,6 +14,7 @@
 //! event for somebody who has gone; a flow that has much to do gets a turn, then the others.
 
 mod conn;
+mod pipe;
 mod pump;
 mod room;
 mod slab;
@@ -38,6 +40,7 @@ use crate::stats::Stats;
 use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
+use pipe::Pipes;
 use room::Room;
 use slab::Slab;
 use timers::Timers;
@@ -92,6 +95,7 @@ pub struct Worker {
     waker: Arc<Waker>,
     listeners: Vec<(u32, OwnedFd)>,
     clients: Slab<Client>,
+    pipes: Pipes,
     room: Room,
     /// Clients that may send no more, and whose last messages wait for room.
     waiting: VecDeque<u64>,
@@ -131,6 +135,7 @@ impl Worker {
             wants: shared.hooks.wants(),
             scratch: vec![0; READ.min(shared.send_queue)].into(),
             shared,
+            pipes: Pipes::new(room.pipes()),
             room,
             waiting: VecDeque::new(),
             poller,

@@ -4,7 +4,8 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use super::conn::Flow;
-use super::{Worker, KEEP, KIND_BITS, LEFT, RIGHT};
+use super::pipe::{Pipe, FIRST, WORTH};
+use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
 use crate::hooks::{Orders, Verdict};
 use crate::sock::{self, Outcome};
@@ -13,13 +14,23 @@ use crate::stats::Stats;
 /// Reads of one turn: 2 MB; then other flows get theirs.
 const TURN: usize = 8;
 
+/// Where bytes are between their reading and their sending.
+enum Hand {
+    /// As they were read.
+    Scratch,
+    /// As a hook wants them.
+    Out,
+    /// In the kernel.
+    Pipe(Pipe),
+}
+
 impl Worker {
     /// Does what can be done for a flow now.
     pub(super) fn pump(&mut self, key: u64) {
         let now = self.now_if_limited(key);
         let mut reads = 0;
-        // Whose bytes are in `out` rather than in `scratch`.
-        let mut replaced = false;
+        // Where the bytes in hand are, and how many.
+        let mut hand = Hand::Scratch;
         let mut in_hand = 0;
         loop {
             let Some(flow) = self.flows.get_mut(key) else { return };
@@ -34,13 +45,34 @@ impl Worker {
                         break;
                     }
                     reads += 1;
-                    let asked = most.min(self.scratch.len());
+                    let native = flow.machine.is_native(way);
                     let source = if way == Way::Outbound { &pair.left } else { &flow.right };
+                    let busy = native && std::mem::take(&mut flow.busy[way as usize]);
+                    let first = if native && !busy { FIRST } else { READ };
+                    let asked = most.min(first).min(self.scratch.len());
+                    if let Some(pipe) = busy.then(|| self.pipes.take()).flatten() {
+                        if let Outcome::Bytes(count) = pipe.fill(source, most) {
+                            flow.busy[way as usize] = count >= WORTH;
+                            // How much there was cannot be told from what fitted.
+                            flow.machine.got(way, count, count);
+                            in_hand = count;
+                            hand = Hand::Pipe(pipe);
+                            continue;
+                        }
+                        // Reading tells what it is.
+                        self.pipes.give(pipe);
+                    }
                     match sock::receive(source, &mut self.scratch[..asked]) {
                         Outcome::Bytes(count) => {
                             flow.machine.got(way, count, asked);
+                            if count >= FIRST && native {
+                                flow.busy[way as usize] = true;
+                                // A splice waits unless the descriptor says otherwise, as it does where a shim made it.
+                                sock::set_nonblocking(&pair.left);
+                                sock::set_nonblocking(&flow.right);
+                            }
                             in_hand = count;
-                            replaced = false;
+                            hand = Hand::Scratch;
                         }
                         Outcome::Again => flow.machine.drained(way),
                         Outcome::End => {
@@ -60,14 +92,33 @@ impl Worker {
                 }
                 Command::Hook(way) => {
                     let count = self.call_data(key, way, in_hand);
-                    replaced = count.is_some();
+                    if count.is_some() {
+                        hand = Hand::Out;
+                    }
                     in_hand = count.unwrap_or(in_hand);
                     let Some(flow) = self.flows.get_mut(key) else { return };
                     flow.machine.hooked(way, in_hand);
                 }
                 Command::Send(way, more) => {
-                    let data = if replaced { &self.out[..in_hand] } else { &self.scratch[..in_hand] };
                     let destination = if way == Way::Outbound { &flow.right } else { &pair.left };
+                    let data = match std::mem::replace(&mut hand, Hand::Scratch) {
+                        Hand::Scratch => &self.scratch[..in_hand],
+                        Hand::Out => &self.out[..in_hand],
+                        Hand::Pipe(pipe) => {
+                            match pipe.empty(destination, in_hand, more) {
+                                Outcome::Bytes(count) if count == in_hand => {
+                                    self.pipes.give(pipe);
+                                    flow.machine.sent(way, true);
+                                }
+                                Outcome::Bytes(count) => flow.keep(way, pipe, in_hand - count),
+                                Outcome::Again => flow.keep(way, pipe, in_hand),
+                                Outcome::End | Outcome::Broken(_) => {
+                                    flow.machine.broken(way.destination(), false);
+                                }
+                            }
+                            continue;
+                        }
+                    };
                     match sock::send(destination, data, more) {
                         Outcome::Bytes(count) => {
                             flow.machine.queue(way).push(&data[count..]);
@@ -82,12 +133,22 @@ impl Worker {
                 }
                 Command::Flush(way, more) => {
                     let destination = if way == Way::Outbound { &flow.right } else { &pair.left };
-                    match sock::send(destination, flow.machine.queue(way).front(), more) {
+                    let queue = flow.machine.queue(way);
+                    let outside = queue.outside();
+                    let outcome = match &flow.pipes[way as usize] {
+                        Some(pipe) if outside > 0 => pipe.empty(destination, outside, more),
+                        _ => sock::send(destination, queue.front(), more),
+                    };
+                    match outcome {
                         Outcome::Bytes(count) => {
-                            let queue = flow.machine.queue(way);
                             queue.advance(count);
-                            let all = queue.is_empty();
-                            flow.machine.sent(way, all);
+                            let asked = if outside > 0 { outside } else { count + queue.len() };
+                            if count == outside {
+                                if let Some(pipe) = flow.pipes[way as usize].take() {
+                                    self.pipes.give(pipe);
+                                }
+                            }
+                            flow.machine.sent(way, count == asked);
                         }
                         Outcome::Again => flow.machine.sent(way, false),
                         Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),

@@ -33,6 +33,11 @@ impl Room {
         (self.limit / 16).clamp(64, 512)
     }
 
+    /// How many pipes a worker may have; their descriptors are of the slack.
+    pub fn pipes(&self) -> usize {
+        usize::try_from(self.slack() / 8).unwrap_or(usize::MAX)
+    }
+
     /// How many messages fit, with so many flows in the process and clients of this worker.
     pub fn messages(&self, flows: u64, clients: usize) -> usize {
         let used = EACH * flows + self.workers * clients as u64 + self.slack();

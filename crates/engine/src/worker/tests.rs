@@ -72,6 +72,15 @@ impl Running {
         (application, network, kept)
     }
 
+    /// Read from the applications, by all flows.
+    fn bytes_on_their_way(&self) -> u64 {
+        let (sender, answer) = channel();
+        self.orders.send(Order::List(sender)).unwrap();
+        self.waker.ring();
+        let flows = answer.recv_timeout(PATIENCE).unwrap();
+        flows.iter().map(|flow| flow["bytes_outbound"].as_u64().unwrap()).sum()
+    }
+
     fn drain(&self, time: Duration) {
         self.orders.send(Order::Drain(Instant::now() + time)).unwrap();
         self.waker.ring();
@@ -106,7 +115,58 @@ fn pattern(count: usize) -> Vec<u8> {
 
 #[test]
 fn megabytes_pass_both_ways_at_once_through_a_small_queue() {
-    let running = Running::start(5000);
+    megabytes_pass_both_ways_at_once(5000);
+}
+
+/// Spliced, with pipes that fill.
+#[test]
+fn megabytes_pass_both_ways_at_once_through_a_large_queue() {
+    megabytes_pass_both_ways_at_once(1 << 18);
+}
+
+#[test]
+fn more_flows_are_held_up_than_there_are_pipes() {
+    let running = Running::start(1 << 18);
+    let data = pattern(3 << 20);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..100)
+            .map(|_| {
+                let (mut application, mut network) = running.connect();
+                let data = &data;
+                scope.spawn(move || application.write_all(data).unwrap());
+                move || assert!(rest(&mut network) == pattern(3 << 20))
+            })
+            .collect();
+        // Nobody reads until more has come in than first reads bring.
+        let started = Instant::now();
+        while running.bytes_on_their_way() < 100 * 50_000 {
+            assert!(started.elapsed() < PATIENCE, "they do not come in");
+        }
+        for reader in readers {
+            scope.spawn(reader);
+        }
+    });
+    running.end();
+}
+
+#[test]
+fn a_reset_in_the_middle_of_many_bytes_ends_the_flow() {
+    let running = Running::start(1 << 18);
+    for _ in 0..20 {
+        let (application, network) = running.connect();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (&application).write_all(&[0; 8 << 20]).unwrap_err().kind());
+            (&network).read_exact(&mut vec![0; 1 << 20]).unwrap();
+            set_linger_0(&network);
+            drop(network);
+            assert_eq!(writer.join().unwrap(), ErrorKind::BrokenPipe);
+        });
+    }
+    running.end();
+}
+
+fn megabytes_pass_both_ways_at_once(send_queue: usize) {
+    let running = Running::start(send_queue);
     let (application, network) = running.connect();
     let data = pattern(8 << 20);
     std::thread::scope(|scope| {

@@ -1,0 +1,131 @@
+//! Pipes, through which the bytes of a busy way without hooks go from socket to socket without being copied.
+//!
+//! A first read that is filled says that more is coming: from then on the way is spliced, until a splice brings little.
+//! What the destination has not taken stays in the pipe, which is the flow's until it is empty. Where no pipe can be had
+//! (descriptors, the user's share of pipe memory) the bytes are read and sent as before. Rejected: splicing every read;
+//! below some 50 KB two splices cost more than two copies.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+
+use crate::sock::{self, Outcome};
+
+/// Slots of a page each; a UNIX socket's default buffer fills some 50.
+const BYTES: i32 = 256 * 1024;
+/// Bytes of a first read.
+pub const FIRST: usize = 32 * 1024;
+/// A splice that brings less than this was the last for now.
+pub const WORTH: usize = 32 * 1024;
+/// Idle pipes that are kept.
+const KEPT: usize = 8;
+
+/// A pipe, empty unless a flow has it.
+#[derive(Debug)]
+pub struct Pipe {
+    reading: OwnedFd,
+    writing: OwnedFd,
+    /// All of the worker's; counted by holding it.
+    _living: Arc<()>,
+}
+
+impl Pipe {
+    fn new(living: &Arc<()>) -> io::Result<Self> {
+        let mut fds = [0; 2];
+        // SAFETY: the kernel writes two descriptors.
+        if unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: they are new, and nobody else's.
+        let [reading, writing] = fds.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+        let pipe = Self { reading, writing, _living: Arc::clone(living) };
+        // A smaller one does as well, in more steps.
+        // SAFETY: no memory is passed.
+        unsafe { libc::fcntl(pipe.writing.as_raw_fd(), libc::F_SETPIPE_SZ, BYTES) };
+        Ok(pipe)
+    }
+
+    /// Takes what a socket has, at most `most` bytes.
+    pub fn fill(&self, from: &OwnedFd, most: usize) -> Outcome {
+        match sock::splice(from, &self.writing, most, false) {
+            Outcome::Bytes(0) => Outcome::End,
+            other => other,
+        }
+    }
+
+    /// Gives a socket `count` bytes of what is in it; `more`: the end of the stream follows.
+    pub fn empty(&self, to: &OwnedFd, count: usize, more: bool) -> Outcome {
+        sock::splice(&self.reading, to, count, more)
+    }
+}
+
+/// A worker's pipes.
+#[derive(Debug)]
+pub struct Pipes {
+    idle: Vec<Pipe>,
+    living: Arc<()>,
+    most: usize,
+}
+
+impl Pipes {
+    /// At most so many at a time.
+    pub fn new(most: usize) -> Self {
+        Self { idle: Vec::new(), living: Arc::default(), most }
+    }
+
+    /// An empty one, if it can be had.
+    pub fn take(&mut self) -> Option<Pipe> {
+        self.idle.pop().or_else(|| {
+            // One hold is our own.
+            (Arc::strong_count(&self.living) <= self.most).then(|| Pipe::new(&self.living).ok()).flatten()
+        })
+    }
+
+    /// One that is empty again. One in which bytes are left that nobody wants is dropped instead.
+    pub fn give(&mut self, pipe: Pipe) {
+        if self.idle.len() < KEPT {
+            self.idle.push(pipe);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn bytes_go_through_and_what_does_not_fit_stays() {
+        let (mut near, left) = UnixStream::pair().unwrap();
+        let (right, mut far) = UnixStream::pair().unwrap();
+        let (left, right): (OwnedFd, OwnedFd) = (left.into(), right.into());
+        let pipe = Pipe::new(&Arc::default()).unwrap();
+        assert_eq!(pipe.fill(&left, 1000), Outcome::Again);
+        near.write_all(b"some bytes").unwrap();
+        assert_eq!(pipe.fill(&left, 4), Outcome::Bytes(4));
+        assert_eq!(pipe.empty(&right, 4, false), Outcome::Bytes(4));
+        assert_eq!(pipe.fill(&left, 1000), Outcome::Bytes(6));
+        drop(near);
+        assert_eq!(pipe.empty(&right, 6, true), Outcome::Bytes(6));
+        assert_eq!(pipe.fill(&left, 1000), Outcome::End);
+        drop(right);
+        let mut all = String::new();
+        far.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "some bytes");
+    }
+
+    #[test]
+    fn there_are_never_more_than_allowed() {
+        let mut pipes = Pipes::new(2);
+        let (first, second) = (pipes.take().unwrap(), pipes.take().unwrap());
+        assert!(pipes.take().is_none());
+        pipes.give(first);
+        let first = pipes.take().unwrap();
+        drop(second);
+        let third = pipes.take().unwrap();
+        assert!(pipes.take().is_none());
+        pipes.give(first);
+        pipes.give(third);
+    }
+}
