@@ -41,9 +41,9 @@ def take(place: Place) -> Census:
     standing = {"modules", "processes", "modules/.lock"}
     files = below(place.runtime) - standing
     bound = {
-        fields[7].decode()
+        fields[7].decode(errors="replace")
         for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]
-        if len(fields := line.split()) > 7 and fields[7].decode().startswith(str(place.runtime))
+        if len(fields := line.split()) > 7 and fields[7].decode(errors="replace").startswith(str(place.runtime))
     }
     return Census(frozenset(names), frozenset(files), frozenset(bound))
 
@@ -64,9 +64,9 @@ def wait_same(place: Place, before: Census, seconds: float = 20) -> None:
     Modules end when they notice that their last user has gone, which takes them a moment."""
     try:
         until(lambda: take(place) == before, seconds, "an equal census")
-    except Exception as error:
+    except Broken:
         after = take(place)
-        raise type(error)(
+        raise Broken(
             f"left behind after {seconds} s: {difference(before, after)}\n{place.logged()}"
         ) from None
 

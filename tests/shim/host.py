@@ -51,7 +51,10 @@ def listen(**settings):
     return listener
 def connected(listener):
     print("#%d" % listener.getsockname()[1], flush=True)
-    return listener.accept()[0]
+    conn = listener.accept()[0]
+    # Else a reset could come before the client's connect has returned.
+    sync("connected")
+    return conn
 """
 ONE = "listener = listen()\nconn = connected(listener)\n"
 
@@ -149,7 +152,8 @@ class Host:
                     client = socket.create_connection((host, int(rest.strip(":"))), timeout=30)
                     clients.append(stack.enter_context(client))
                 elif mark == "@":
-                    (steps or {})[rest](clients[-1])
+                    if rest != "connected":
+                        (steps or {})[rest](clients[-1])
                     process.stdin.write("\n")
                     process.stdin.flush()
                 else:
