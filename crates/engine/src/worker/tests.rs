@@ -2,6 +2,8 @@
 //!
 //! What the flow's machine decides is tested in `crate::flow`; here, that the kernel sees it.
 
+mod urgent;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -62,14 +64,24 @@ impl Running {
 
     /// And a duplicate of the real socket.
     fn connect_and_keep(&self) -> (UnixStream, TcpStream, TcpStream) {
-        let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
-        let (real, _) = self.listener.accept().unwrap();
-        let (application, left) = UnixStream::pair().unwrap();
+        let (network, real) = self.accept();
         let kept = real.try_clone().unwrap();
+        (self.steal(real), network, kept)
+    }
+
+    /// A connection that is not stolen yet: the network's socket, the real one.
+    fn accept(&self) -> (TcpStream, TcpStream) {
+        let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        network.set_read_timeout(Some(PATIENCE)).unwrap();
+        (network, self.listener.accept().unwrap().0)
+    }
+
+    /// Hands it to the worker; the application's socket.
+    fn steal(&self, real: TcpStream) -> UnixStream {
+        let (application, left) = UnixStream::pair().unwrap();
         self.shim.steal(left.into(), real.into());
         application.set_read_timeout(Some(PATIENCE)).unwrap();
-        network.set_read_timeout(Some(PATIENCE)).unwrap();
-        (application, network, kept)
+        application
     }
 
     fn drain(&self, time: Duration) {
