@@ -14,6 +14,7 @@
 //! | `listener`, `pair`, `queue`, `steal` | accept: listener, pair, message, the whole |
 //! | `descriptors`, `ranges` | close, dup, fcntl; close_range and its like |
 //! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
+//! | `fault` | errors of the network, told by a read that finds the end |
 //! | `adopt` | hidden duplicates found again after exec |
 //! | `start` | the constructor |
 //!
@@ -33,6 +34,8 @@ mod control;
 mod data;
 #[cfg(not(test))]
 mod descriptors;
+#[cfg(not(test))]
+mod fault;
 #[cfg(not(test))]
 mod fds;
 #[cfg(not(test))]

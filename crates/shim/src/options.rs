@@ -8,7 +8,7 @@ use modnet_abi::counter::Counter;
 use crate::answer::Answer;
 use crate::sys::{self, Errno};
 use crate::table::{self, Goes};
-use crate::{fds, listener, record};
+use crate::{fault, fds, listener, record};
 
 const _: () = assert!(table::NODELAY == fds::NODELAY && table::CORK == fds::CORK);
 
@@ -93,13 +93,13 @@ pub unsafe fn get(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len:
         // SAFETY: the caller's.
         Goes::Remembered(bit) => unsafe { answer(flags & bit != 0, value, len) },
         Goes::Declined(error) => decline(error),
-        goes => {
-            if goes == Goes::Either {
-                if let Ok(error @ 1..) = sys::option(fd, level, name) {
-                    // SAFETY: the caller's.
-                    return unsafe { answer_number(error, value, len) };
-                }
-            }
+        Goes::Either => {
+            let own = sys::option(fd, level, name).unwrap_or(0);
+            let error = if own == 0 { fault::take(hidden) } else { own };
+            // SAFETY: the caller's.
+            unsafe { answer_number(error, value, len) }
+        }
+        _ => {
             let a = [hidden as usize, level as usize, name as usize, value as usize, len as usize, 0];
             // SAFETY: the caller's; the kernel checks the pointers.
             unsafe { sys::call(libc::SYS_getsockopt, a) }.into()

@@ -21,8 +21,10 @@ pub const ROWS: &[Row] = &[
         calls: "read, write, readv, writev, send, recv, sendfile, splice, poll, select, epoll",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "the data path is the kernel's own: no hook",
-        tests: &["test_data_and_readiness", "test_sendfile"],
+        why: "the data path is the kernel's own. A read that finds the end, and a write that finds nobody, tell the error that \
+              the real socket met, once, as natively: ECONNRESET, ETIMEDOUT. (splice, sendfile and streams do not; poll shows a \
+              hang-up without POLLERR, and SIGPIPE comes with the first such write)",
+        tests: &["test_data_and_readiness", "test_sendfile", "test_a_reset_is_told_once", "test_reads_of_an_end"],
     },
     Row {
         calls: "shutdown",
@@ -111,9 +113,9 @@ pub const ROWS: &[Row] = &[
         calls: "SO_ERROR",
         keys: Keys::Get(SOCKET, &[libc::SO_ERROR]),
         goes: Goes::Either,
-        why: "a reset that the engine passed on stands on the intermediate one, one that it has not seen yet on the \
-              real one",
-        tests: &["test_so_error"],
+        why: "a module that died leaves its error on the intermediate one; the network's is on the real one, or was left there by \
+              the module that met it",
+        tests: &["test_so_error", "test_a_reset_is_told_once"],
     },
     Row {
         calls: "SO_ZEROCOPY, SO_TIMESTAMPING (set)",

@@ -55,7 +55,7 @@ impl Worker {
                             }
                             flow.machine.end_of(way);
                         }
-                        Outcome::Broken(_) => flow.machine.broken(way.source(), true),
+                        Outcome::Broken(errno) => flow.broken(way.source(), true, errno),
                     }
                 }
                 Command::Hook(way) => {
@@ -77,7 +77,8 @@ impl Worker {
                             flow.machine.queue(way).push(data);
                             flow.machine.sent(way, false);
                         }
-                        Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),
+                        Outcome::End => flow.machine.broken(way.destination(), false),
+                        Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                     }
                 }
                 Command::Flush(way, more) => {
@@ -90,7 +91,8 @@ impl Worker {
                             flow.machine.sent(way, all);
                         }
                         Outcome::Again => flow.machine.sent(way, false),
-                        Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),
+                        Outcome::End => flow.machine.broken(way.destination(), false),
+                        Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                     }
                 }
                 Command::HookEnd(way) => self.call_end(key, way),

@@ -237,6 +237,29 @@ fn a_reset_by_the_network_ends_an_idle_application() {
 }
 
 #[test]
+fn the_networks_error_is_left_for_the_application() {
+    let running = Running::start(1 << 16);
+    // Met by reading, and by writing.
+    for writes in [false, true] {
+        let (mut application, network, real) = running.connect_and_keep();
+        set_linger_0(&network);
+        drop(network);
+        if writes {
+            // Refused, if the worker was quicker.
+            let _ = application.write_all(b"x");
+        }
+        // The end; or, where the byte was not taken any more, the pair's own error.
+        let _ = application.read_to_end(&mut Vec::new());
+        application.await_hang_up();
+        let left = real.write_timeout().unwrap().unwrap_or_default();
+        let kept = real.take_error().unwrap().and_then(|error| error.raw_os_error());
+        let left = modnet_abi::fault::errno(left.as_secs() as i64);
+        assert_eq!(left.or(kept), Some(libc::ECONNRESET), "writes: {writes}");
+    }
+    running.end();
+}
+
+#[test]
 fn a_sender_without_pause_still_hears_its_peer() {
     let running = Running::start(4096);
     let (application, network) = running.connect();
