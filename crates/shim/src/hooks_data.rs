@@ -4,10 +4,10 @@ use libc::{c_int, c_uint, c_void, iovec, mmsghdr, msghdr, size_t, sockaddr, sock
 
 use crate::answer::{fail, give};
 use crate::data;
-use crate::fault;
 use crate::hooks::{hooks, native};
 use crate::real;
 use crate::sys::Errno;
+use crate::{fault, passed};
 
 hooks! {
     fn write(fd: c_int, data: *const c_void, len: size_t) -> ssize_t {
@@ -31,7 +31,10 @@ hooks! {
     fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
         let plain = |bare| native!(SENDMSG(fd, bare, flags));
         // SAFETY: the application's own arguments.
-        let answer = unsafe { data::sendmsg(fd, message, flags, plain) };
+        let answer = unsafe {
+            passed::name_all(message);
+            data::sendmsg(fd, message, flags, plain)
+        };
         fault::wrote(fd, give(answer, || native!(SENDMSG(fd, message, flags))))
     }
 

@@ -276,16 +276,18 @@ pub const ROWS: &[Row] = &[
         calls: "passing by SCM_RIGHTS, pidfd_getfd",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "the receiver has the intermediate socket alone: data, readiness, shutdown and close, no TCP options",
-        tests: &["test_fd_passing"],
+        why: "the receiver has the intermediate socket alone: data, readiness, shutdown and close; under the same run also the \
+              addresses, while TCP's options are taken and have no effect, and errors are ends",
+        tests: &["test_fd_passing", "test_a_passed_socket_has_its_addresses"],
     },
     Row {
         calls: "getrlimit, setrlimit, prlimit of RLIMIT_NOFILE",
         keys: Keys::Calls,
         goes: Goes::Special,
         why: "the application sees its own limits; hidden duplicates live above them. A hard limit that it lowers is \
-              remembered instead of set, so an exec'ed child sees the former one",
-        tests: &["test_limits", "test_limits_in_bash"],
+              set as a code that an exec'ed child understands; where an ordinary user's hard limit leaves no room for that (below \
+              262,144) the child sees the former one",
+        tests: &["test_limits", "test_limits_in_bash", "test_a_lowered_hard_limit_outlives_exec"],
     },
     Row {
         calls: "syscall() for all of these",
