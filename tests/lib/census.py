@@ -40,11 +40,10 @@ def take(place: Place) -> Census:
     # The two directories and the lock are the registry itself; they stay for the next run.
     standing = {"modules", "processes", "modules/.lock"}
     files = below(place.runtime) - standing
-    bound = {
-        fields[7].decode(errors="replace")
-        for line in Path("/proc/net/unix").read_bytes().splitlines()[1:]
-        if len(fields := line.split()) > 7 and fields[7].decode(errors="replace").startswith(str(place.runtime))
-    }
+    # The eighth column is the address, whatever bytes others have put there.
+    rows = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_bytes().splitlines()[1:])
+    addresses = {row[7].decode(errors="replace") for row in rows if len(row) > 7}
+    bound = {address for address in addresses if address.startswith(str(place.runtime))}
     return Census(frozenset(names), frozenset(files), frozenset(bound))
 
 

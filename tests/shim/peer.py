@@ -17,6 +17,8 @@ from pathlib import Path
 HELLO, NEW = 1, 2
 HELLO_BYTES = 8 + 40 + 32 * 16
 RESET_NOW = struct.pack("ii", 1, 0)
+# crates/abi/src/fault.rs
+FAULT = 1 << 30
 CHUNK = 262144
 
 
@@ -180,6 +182,9 @@ class Peer:
         except BlockingIOError:
             return
         except OSError as error:
+            if one is flow.right:
+                fault = struct.pack("ll", FAULT + (error.errno or 0), 0)
+                flow.right.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, fault)
             self._end(flow, reset=isinstance(error, ConnectionResetError) and one is flow.left)
             return
         self._watch(flow)

@@ -291,6 +291,38 @@ def test_fd_passing(host: Host) -> None:
     )
 
 
+def test_a_passed_socket_has_its_addresses(host: Host) -> None:
+    for family, mark in (("AF_INET", ""), ("AF_INET6", ":")):
+        host.compare(
+            """
+            print("#%d" % listener.getsockname()[1] + MARK, flush=True)
+            conn = listener.accept()[0]
+            left, right = socket.socketpair()
+            socket.send_fds(left, [b"x"], [0, conn.fileno()])
+            names = conn.getsockname(), conn.getpeername()
+            kind = conn.family, conn.type, conn.proto
+            conn.close()
+            if os.fork():
+                os._exit(os.waitpid(-1, 0)[1])
+            _, fds, _, _ = socket.recv_fds(right, 1, 2)
+            got = socket.socket(fileno=fds[1])
+            out((got.getsockname(), got.getpeername()) == names, (got.family, got.type, got.proto) == kind)
+            out(call(got.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
+            out(call(got.setsockopt, socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1))
+            # Again, and by somebody who never accepted it.
+            socket.send_fds(left, [b"x"], [fds[1]])
+            _, [fd], _, _ = socket.recv_fds(right, 1, 1)
+            short = ctypes.create_string_buffer(2); len = ctypes.c_uint(2)
+            libc.getsockname(fd, short, ctypes.byref(len))
+            out(short.raw, len.value, socket.socket(fileno=fd).getpeername() == names[1])
+            # Others are what they were.
+            out(left.getsockname(), left.getpeername(), left.family, left.proto)
+            out(call(left.setsockopt, socket.IPPROTO_TCP, socket.TCP_NODELAY, 1))
+            """,
+            prepare=f"FAMILY = socket.{family}; MARK = {mark!r}\nlistener = listen()\n",
+        )
+
+
 def test_a_closed_socket_ends_for_the_client_while_a_duplicate_is_open(host: Host) -> None:
     host.compare(
         """

@@ -1,6 +1,7 @@
 """RLIMIT_NOFILE as programs see it."""
 
 import resource
+import shlex
 
 from tests.shim.host import Host
 
@@ -76,6 +77,18 @@ def test_an_ordinary_user_cannot_raise_the_shown_limit(host: Host) -> None:
 def test_limits_in_bash(host: Host) -> None:
     script = "ulimit -n; ulimit -Hn; ulimit -Sn 100; ulimit -n; ulimit -Hn; bash -c 'ulimit -n; ulimit -Hn'"
     assert host.run(["bash", "-c", script]) == host.run(["bash", "-c", script], stolen=False)
+
+
+def test_a_lowered_hard_limit_outlives_exec(host: Host) -> None:
+    """Who sets one for what it becomes may ask whether it has been set, as node's own tests do."""
+    base = HARD // 4
+    host.renew(base=base)
+    lower = "ulimit -Sn 60; ulimit -Hn 60"
+    inner = f"ulimit -n; ulimit -Hn; {lower}; bash -c 'ulimit -Hn; ulimit -Sn 70 2>&1; ulimit -Sn'"
+    script = f"ulimit -n 64; bash -c {shlex.quote(inner)}; ulimit -Sn 32; bash -c 'ulimit -Sn; ulimit -Hn'"
+    said = host.run(["bash", "-c", script])
+    assert said == host.run(["bash", "-c", script], stolen=False)
+    assert said.split()[:3] == ["64", "64", "60"]
 
 
 def test_a_limit_set_by_a_script_does_not_end_stealing(host: Host) -> None:

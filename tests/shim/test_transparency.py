@@ -12,7 +12,6 @@ from tests.shim.steps import (
     expect_reset,
     half_close,
     later,
-    reset,
     send,
 )
 
@@ -311,31 +310,6 @@ def test_peek_offset(host: Host) -> None:
     )
 
 
-def test_so_error(host: Host) -> None:
-    host.compare(
-        """
-        out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        sync("send")
-        select.select([conn], [], [], 5)
-        out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR), conn.recv(1))
-        """,
-        {"send": send(b"a")},
-    )
-    # A peer that only holds sockets: the reset is still on the real one when the application asks.
-    for peer in host.peers:
-        peer.stop()
-    host.peers.clear()
-    host.peer(hold=True)
-    host.compare(
-        """
-        sync("reset"); sync("wait")
-        out(errno.errorcode[conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)])
-        out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
-        """,
-        {"reset": reset, "wait": lambda s: None},
-    )
-
-
 def test_kind_of_socket(host: Host) -> None:
     host.compare(
         """
@@ -513,16 +487,6 @@ def test_truncating_receive(host: Host) -> None:
         out(c("recv", conn.fileno(), None, 100000, socket.MSG_TRUNC | socket.MSG_WAITALL), conn.recv(9))
         """,
         {"send": send(b"abcdefghij"), "big": send(b"x" * 100000 + b"end")},
-    )
-
-
-def test_error_queue(host: Host) -> None:
-    host.compare(
-        """
-        MSG_ERRQUEUE, IP_RECVERR = 0x2000, 11
-        conn.setsockopt(socket.IPPROTO_IP, IP_RECVERR, 1)
-        out(call(conn.recv, 9, MSG_ERRQUEUE), call(conn.recvmsg, 9, 100, MSG_ERRQUEUE))
-        """
     )
 
 

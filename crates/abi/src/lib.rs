@@ -6,6 +6,7 @@
 //! | [`record`] | `processes/<pid>`: the chain applied to a process, mapped by its shim |
 //! | [`steal`] | the messages of a steal queue |
 //! | [`counter`] | the named counters that the shim keeps in the record |
+//! | [`fault`] | the error that ended a connection, left on the real socket |
 //! | [`path`] | where the registry's files are, built without allocation |
 //!
 //! Rules: `no_std`, no dependency, no allocation, no system call; every struct is `repr(C)` and made of
@@ -15,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 pub mod counter;
+pub mod fault;
 pub mod name;
 pub mod path;
 pub mod record;

@@ -105,8 +105,8 @@ impl Poller {
                 writable: has(libc::EPOLLOUT),
                 half: has(libc::EPOLLRDHUP),
                 hang_up: has(libc::EPOLLHUP),
-                // EPOLLPRI: see sock::announce_reset; urgent data of the network's is on right, where it is nothing.
-                failed: has(libc::EPOLLERR | libc::EPOLLPRI),
+                failed: has(libc::EPOLLERR),
+                urgent: has(libc::EPOLLPRI),
             },
         }
     }

@@ -98,6 +98,17 @@ pub fn reset(fd: &OwnedFd) {
     }
 }
 
+/// Leaves the error that ended a connection for the application's shim to tell: see `modnet_abi::fault`.
+pub fn leave_error(fd: &OwnedFd, errno: i32) {
+    let timeout = libc::timeval { tv_sec: modnet_abi::fault::seconds(errno), tv_usec: 0 };
+    let at = (&raw const timeout).cast();
+    // SAFETY: a timeval, of the length that is passed, is readable.
+    unsafe {
+        let length = socklen::<libc::timeval>();
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, at, length);
+    }
+}
+
 /// Tells the next module that the close which follows is a reset: a pair has no such thing, so an out-of-band byte says
 /// it (no other is ever on a pair: the shim refuses MSG_OOB), which the poller sees as a failure of that module's left.
 /// Where it finds no room, or the kernel was built without it, the next module sees an end in order.

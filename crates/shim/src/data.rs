@@ -112,6 +112,24 @@ pub unsafe fn sendmmsg(
     Answer::Done(sent)
 }
 
+/// Whether a recv that gives 0 has found the end.
+pub fn reads(room: usize, flags: c_int) -> bool {
+    room != 0 && flags & libc::MSG_ERRQUEUE == 0
+}
+
+/// Bytes that a vector has room for.
+///
+/// # Safety
+/// `count` vectors stand at `vectors`.
+pub unsafe fn room(vectors: *const libc::iovec, count: usize) -> usize {
+    if count == 0 {
+        return 0;
+    }
+    // SAFETY: the caller's.
+    let vectors = unsafe { core::slice::from_raw_parts(vectors, count) };
+    vectors.iter().fold(0usize, |sum, v| sum.saturating_add(v.iov_len))
+}
+
 /// recv with MSG_TRUNC or MSG_ERRQUEUE. `recv` reads with other flags into another place.
 pub fn recv(
     fd: c_int,
@@ -196,13 +214,8 @@ pub unsafe fn recvmsg(
         return unsafe { sys::call(libc::SYS_recvmsg, [hidden as usize, at, flags as usize, 0, 0, 0]) }
             .into();
     }
-    let vectors = if message.msg_iovlen == 0 {
-        &[][..]
-    } else {
-        // SAFETY: msg_iovlen vectors stand at msg_iov, as recvmsg demands.
-        unsafe { core::slice::from_raw_parts(message.msg_iov, message.msg_iovlen) }
-    };
-    let len = vectors.iter().fold(0usize, |sum, v| sum.saturating_add(v.iov_len));
+    // SAFETY: msg_iovlen vectors stand at msg_iov, as recvmsg demands.
+    let len = unsafe { room(message.msg_iov, message.msg_iovlen) };
     let answer = recv(fd, len, flags, read);
     if matches!(answer, Answer::Done(0..)) {
         message.msg_namelen = 0;

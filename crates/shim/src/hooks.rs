@@ -7,6 +7,7 @@
 use libc::{c_int, c_long, c_uint, c_ulong, c_void, rlimit64, sockaddr, socklen_t};
 
 use crate::answer::{fail, give, Answer};
+use crate::passed::{self, Whose};
 use crate::sys::Errno;
 use crate::{control, descriptors, limits, names, options, ranges, real, record, steal};
 
@@ -69,13 +70,17 @@ hooks! {
     fn getpeername(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
         // SAFETY: the application's own arguments.
         let answer = unsafe { names::on_real(libc::SYS_getpeername, fd, address as usize, len as usize) };
-        give(answer, || native!(GETPEERNAME(fd, address, len)))
+        let native = || native!(GETPEERNAME(fd, address, len));
+        // SAFETY: the same.
+        give(answer, || unsafe { passed::address_of(fd, Whose::Peer, address, len, native) })
     }
 
     fn getsockname(fd: c_int, address: *mut sockaddr, len: *mut socklen_t) -> c_int {
         // SAFETY: the application's own arguments.
         let answer = unsafe { names::on_real(libc::SYS_getsockname, fd, address as usize, len as usize) };
-        give(answer, || native!(GETSOCKNAME(fd, address, len)))
+        let native = || native!(GETSOCKNAME(fd, address, len));
+        // SAFETY: the same.
+        give(answer, || unsafe { passed::address_of(fd, Whose::Own, address, len, native) })
     }
 
     fn getsockopt(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> c_int {
@@ -85,7 +90,8 @@ hooks! {
 
     fn setsockopt(fd: c_int, level: c_int, name: c_int, value: *const c_void, len: socklen_t) -> c_int {
         // SAFETY: the application's own arguments.
-        give(unsafe { options::set(fd, level, name, value, len) }, || native!(SETSOCKOPT(fd, level, name, value, len)))
+        let answer = unsafe { options::set(fd, level, name, value, len) };
+        give(answer, || passed::set(fd, level, native!(SETSOCKOPT(fd, level, name, value, len))))
     }
 
     fn close(fd: c_int) -> c_int {

@@ -14,6 +14,8 @@
 //! | `listener`, `pair`, `queue`, `steal` | accept: listener, pair, message, the whole |
 //! | `descriptors`, `ranges` | close, dup, fcntl; close_range and its like |
 //! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
+//! | `fault` | errors of the network, told by a read that finds the end |
+//! | `passed` | stolen sockets passed to another process, and received from one |
 //! | `adopt` | hidden duplicates found again after exec |
 //! | `start` | the constructor |
 //!
@@ -34,6 +36,8 @@ mod data;
 #[cfg(not(test))]
 mod descriptors;
 #[cfg(not(test))]
+mod fault;
+#[cfg(not(test))]
 mod fds;
 #[cfg(not(test))]
 mod hidden;
@@ -51,6 +55,8 @@ mod names;
 mod options;
 #[cfg(not(test))]
 mod pair;
+#[cfg(not(test))]
+mod passed;
 #[cfg(not(test))]
 mod process;
 #[cfg(not(test))]

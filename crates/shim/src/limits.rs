@@ -2,7 +2,8 @@
 //!
 //! Hidden duplicates have numbers above the application's soft limit. It is raised for the moment of making one only
 //! (two calls, 0.3 µs): raised for good, every open would hand out numbers that the application thinks it cannot have.
-//! The real hard limit is never lowered; what the application set or is to see is remembered and shown.
+//! The real hard limit must not come below them. What the application set or is to see is remembered and shown; so that a
+//! program which it becomes by exec sees it too, a low hard limit of its own is set as one that lies above them: [`CODE`] more.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -16,6 +17,9 @@ static SOFT: AtomicU64 = AtomicU64::new(0);
 static HARD: AtomicU64 = AtomicU64::new(0);
 /// The hard limit that is shown; 0: the real one.
 static SHOWN: AtomicU64 = AtomicU64::new(0);
+/// The real hard limit that stands for the shown one of `n` is `top() + CODE + n`, for `n` below `top() - CODE`. The launcher leaves
+/// none in that range; an odd limit is one more than `top()`.
+const CODE: u64 = 2;
 /// Threads that hold the soft limit raised.
 static RAISERS: AtomicU32 = AtomicU32::new(0);
 /// Rounds in which another thread may lower the limit under our hands before we give up.
@@ -33,7 +37,12 @@ pub fn start() {
     }
     SOFT.store(now.rlim_cur, Ordering::Relaxed);
     HARD.store(now.rlim_max, Ordering::Relaxed);
-    SHOWN.store(page.shown_hard_limit, Ordering::Relaxed);
+    let shown = if (top + CODE..2 * top).contains(&now.rlim_max) {
+        now.rlim_max - top - CODE
+    } else {
+        page.shown_hard_limit
+    };
+    SHOWN.store(shown, Ordering::Relaxed);
 }
 
 /// A fork's child has no other thread that would lower what was raised at that moment. The kernel copies limits before memory,
@@ -154,8 +163,23 @@ fn set(new: &libc::rlimit64, real: libc::rlimit64, seen: libc::rlimit64) -> Resu
     if new.rlim_max > seen.rlim_max && !privileged {
         return Err(Errno(libc::EPERM));
     }
-    let hard = new.rlim_max.max(real.rlim_max);
-    sys::limit(Some(&libc::rlimit64 { rlim_cur: new.rlim_cur, rlim_max: hard }))?;
+    let try_with = |hard| sys::limit(Some(&libc::rlimit64 { rlim_cur: new.rlim_cur, rlim_max: hard }));
+    let top = u64::from(record::top());
+    let lasting = match new.rlim_max {
+        same if same == seen.rlim_max => None,
+        low if low < top - CODE => Some(top + CODE + low),
+        high if high >= 2 * top => Some(high),
+        _ => None,
+    };
+    let hard = match lasting.filter(|hard| try_with(*hard).is_ok()) {
+        Some(hard) => hard,
+        None => {
+            // There is no room for such a code (an ordinary user's small limit): remembered in this program alone.
+            let hard = new.rlim_max.max(real.rlim_max);
+            try_with(hard)?;
+            hard
+        }
+    };
     if !process::shares_memory() {
         SOFT.store(new.rlim_cur, Ordering::Relaxed);
         HARD.store(hard, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use modnet_abi::counter::Counter;
 use crate::answer::Answer;
 use crate::sys::{self, Errno};
 use crate::table::{self, Goes};
-use crate::{fds, listener, record};
+use crate::{fault, fds, listener, passed, record};
 
 const _: () = assert!(table::NODELAY == fds::NODELAY && table::CORK == fds::CORK);
 
@@ -78,7 +78,8 @@ fn decline(error: c_int) -> Answer {
 pub unsafe fn get(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len: *mut socklen_t) -> Answer {
     let flags = fds::flags(fd);
     if flags & (fds::STOLEN | fds::LISTENER) == 0 {
-        return Answer::Native;
+        // SAFETY: the caller's.
+        return unsafe { get_of_others(fd, level, name, value, len) };
     }
     let goes = table::option(false, level, name);
     let Some(hidden) = fds::stolen(fd) else {
@@ -93,18 +94,37 @@ pub unsafe fn get(fd: c_int, level: c_int, name: c_int, value: *mut c_void, len:
         // SAFETY: the caller's.
         Goes::Remembered(bit) => unsafe { answer(flags & bit != 0, value, len) },
         Goes::Declined(error) => decline(error),
-        goes => {
-            if goes == Goes::Either {
-                if let Ok(error @ 1..) = sys::option(fd, level, name) {
-                    // SAFETY: the caller's.
-                    return unsafe { answer_number(error, value, len) };
-                }
-            }
+        Goes::Either => {
+            let own = sys::option(fd, level, name).unwrap_or(0);
+            let error = if own == 0 { fault::take(hidden) } else { own };
+            // SAFETY: the caller's.
+            unsafe { answer_number(error, value, len) }
+        }
+        _ => {
             let a = [hidden as usize, level as usize, name as usize, value as usize, len as usize, 0];
             // SAFETY: the caller's; the kernel checks the pointers.
             unsafe { sys::call(libc::SYS_getsockopt, a) }.into()
         }
     }
+}
+
+/// A socket that was passed here says that it is TCP's.
+///
+/// # Safety
+/// As [`get`].
+unsafe fn get_of_others(
+    fd: c_int,
+    level: c_int,
+    name: c_int,
+    value: *mut c_void,
+    len: *mut socklen_t,
+) -> Answer {
+    if level != libc::SOL_SOCKET || !matches!(name, libc::SO_DOMAIN | libc::SO_PROTOCOL) {
+        return Answer::Native;
+    }
+    let Ok(kernels) = sys::option(fd, level, name) else { return Answer::Native };
+    // SAFETY: the caller's.
+    unsafe { answer_number(passed::kind(fd, name, kernels), value, len) }
 }
 
 /// Keeps a yes or no that the kernel is not told.

@@ -86,6 +86,11 @@ real! {
     SETRLIMIT64 = "setrlimit64": fn(c_int, *const rlimit64) -> c_int;
     PRLIMIT = "prlimit": fn(c_int, c_int, *const rlimit64, *mut rlimit64) -> c_int;
     PRLIMIT64 = "prlimit64": fn(c_int, c_int, *const rlimit64, *mut rlimit64) -> c_int;
+    READ = "read": fn(c_int, *mut c_void, size_t) -> ssize_t;
+    READ_CHK = "__read_chk": fn(c_int, *mut c_void, size_t, size_t) -> ssize_t;
+    READV = "readv": fn(c_int, *const libc::iovec, c_int) -> ssize_t;
+    WRITE = "write": fn(c_int, *const c_void, size_t) -> ssize_t;
+    WRITEV = "writev": fn(c_int, *const libc::iovec, c_int) -> ssize_t;
     SEND = "send": fn(c_int, *const c_void, size_t, c_int) -> ssize_t;
     SENDTO = "sendto": fn(c_int, *const c_void, size_t, c_int, *const sockaddr, socklen_t) -> ssize_t;
     SENDMSG = "sendmsg": fn(c_int, *const msghdr, c_int) -> ssize_t;

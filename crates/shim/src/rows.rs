@@ -21,8 +21,10 @@ pub const ROWS: &[Row] = &[
         calls: "read, write, readv, writev, send, recv, sendfile, splice, poll, select, epoll",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "the data path is the kernel's own: no hook",
-        tests: &["test_data_and_readiness", "test_sendfile"],
+        why: "the data path is the kernel's own. A read that finds the end, and a write that finds nobody, tell the error that \
+              the real socket met, once, as natively: ECONNRESET, ETIMEDOUT. (splice, sendfile and streams do not; poll shows a \
+              hang-up without POLLERR, and SIGPIPE comes with the first such write)",
+        tests: &["test_data_and_readiness", "test_sendfile", "test_a_reset_is_told_once", "test_reads_of_an_end"],
     },
     Row {
         calls: "shutdown",
@@ -111,9 +113,9 @@ pub const ROWS: &[Row] = &[
         calls: "SO_ERROR",
         keys: Keys::Get(SOCKET, &[libc::SO_ERROR]),
         goes: Goes::Either,
-        why: "a reset that the engine passed on stands on the intermediate one, one that it has not seen yet on the \
-              real one",
-        tests: &["test_so_error"],
+        why: "a module that died leaves its error on the intermediate one; the network's is on the real one, or was left there by \
+              the module that met it",
+        tests: &["test_so_error", "test_a_reset_is_told_once"],
     },
     Row {
         calls: "SO_ZEROCOPY, SO_TIMESTAMPING (set)",
@@ -274,16 +276,18 @@ pub const ROWS: &[Row] = &[
         calls: "passing by SCM_RIGHTS, pidfd_getfd",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "the receiver has the intermediate socket alone: data, readiness, shutdown and close, no TCP options",
-        tests: &["test_fd_passing"],
+        why: "the receiver has the intermediate socket alone: data, readiness, shutdown and close; under the same run also the \
+              addresses, while TCP's options are taken and have no effect, and errors are ends",
+        tests: &["test_fd_passing", "test_a_passed_socket_has_its_addresses"],
     },
     Row {
         calls: "getrlimit, setrlimit, prlimit of RLIMIT_NOFILE",
         keys: Keys::Calls,
         goes: Goes::Special,
         why: "the application sees its own limits; hidden duplicates live above them. A hard limit that it lowers is \
-              remembered instead of set, so an exec'ed child sees the former one",
-        tests: &["test_limits", "test_limits_in_bash"],
+              set as a code that an exec'ed child understands; where an ordinary user's hard limit leaves no room for that (below \
+              262,144) the child sees the former one",
+        tests: &["test_limits", "test_limits_in_bash", "test_a_lowered_hard_limit_outlives_exec"],
     },
     Row {
         calls: "syscall() for all of these",

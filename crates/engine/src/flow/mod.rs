@@ -15,7 +15,8 @@
 //! | a hook fails, or the module says reset | the network sees a reset; the application an end, and EPIPE when it writes |
 //!
 //! Readiness is edge-triggered: a side is readable from an event until a read comes back short, and a short read
-//! after a hang-up was seen is the end, with no further call. A direction whose queue is not empty is not read, so a
+//! after a hang-up was seen is the end, with no further call. Only urgent data makes a read short that is not the last:
+//! then a side is readable until a read finds nothing. A direction whose queue is not empty is not read, so a
 //! flow's memory is bounded by one read (`send_queue` bytes) each way, and what its own hook made of it.
 //!
 //! It must not know descriptors, epoll, clocks (time is told), or who wrote the hooks.
@@ -109,6 +110,8 @@ pub struct Ready {
     pub hang_up: bool,
     /// There is an error: a reset, or the peer's end of a pair was closed with unread bytes.
     pub failed: bool,
+    /// Among the bytes to read are urgent ones.
+    pub urgent: bool,
 }
 
 /// What to do next.
@@ -151,6 +154,8 @@ struct Lane {
     writable: bool,
     /// The source has said that it sends no more: a short read is the last.
     half: bool,
+    /// A read may stop before urgent data: a short one says nothing about what is behind.
+    urgent: bool,
     ended: bool,
     /// The destination knows of the end.
     closed: bool,
@@ -199,6 +204,7 @@ impl Flow {
             readable: false,
             writable: true,
             half: false,
+            urgent: false,
             ended: false,
             closed: false,
             discard: false,
@@ -225,12 +231,14 @@ impl Flow {
         let from = self.lane(Way::from(side));
         from.readable |= ready.readable || ready.half || ready.hang_up;
         from.half |= ready.half || ready.hang_up;
+        from.urgent |= ready.urgent && side == Side::Right;
         self.lane(Way::to(side)).writable |= ready.writable || ready.hang_up;
         match side {
             Side::Left => {
                 self.left_gone |= ready.hang_up;
-                // A short read behind the hang-up is the last call: nobody would see the error.
-                self.unread |= ready.failed;
+                // A short read behind the hang-up is the last call: nobody would see the error. On a pair, which carries no
+                // urgent data, that bit is the former module's word for a reset: see `sock::announce_reset`.
+                self.unread |= ready.failed || ready.urgent;
             }
             // With our half closed it may be the end in order: reading finds that out. Else it is a reset, or the next
             // module has ended the flow, and nothing that is sent arrives.
@@ -249,7 +257,7 @@ impl Flow {
         if let Some(bucket) = &mut lane.bucket {
             bucket.take(count);
         }
-        if count < asked {
+        if count < asked && !lane.urgent {
             lane.readable = false;
             lane.ended |= lane.half;
         }
@@ -265,6 +273,7 @@ impl Flow {
     pub fn drained(&mut self, way: Way) {
         let lane = self.lane(way);
         lane.readable = false;
+        lane.urgent = false;
     }
 
     /// A read found the end.

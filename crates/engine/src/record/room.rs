@@ -32,6 +32,8 @@ pub fn plan(hard: u64, most: u64, privileged: bool) -> Result<Room> {
     let wanted = hard.min(MOST);
     let half = (hard / 2).min(MOST);
     let (base, raise_to) = match privileged {
+        // The numbers between twice and four times the base are the shim's way to remember a lower limit.
+        _ if (2 * MOST..=4 * MOST).contains(&hard) => (hard / 2, None),
         _ if hard >= 2 * wanted => (wanted, None),
         true if most >= 2 * wanted => (wanted, Some(2 * wanted)),
         _ => (half, None),
@@ -64,6 +66,7 @@ mod tests {
         assert_eq!(plan(20_000, nr_open, false), room(10_000, 0, None));
         assert_eq!(plan(nr_open, nr_open, true), room(65_536, 0, None));
         assert_eq!(plan(nr_open, nr_open, false), room(65_536, 0, None));
+        assert_eq!(plan(200_001, nr_open, false), room(100_000, 0, None));
         assert_eq!(plan(u64::MAX, 1 << 30, true), room(65_536, 0, None));
         // The system's own bound leaves no room to raise: half, as for everybody.
         assert_eq!(plan(20_000, 20_000, true), room(10_000, 0, None));

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{json, Value};
 
-use crate::flow::{self, Hooked, Way};
+use crate::flow::{self, Hooked, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants};
 use crate::sock;
 use crate::stats::Stats;
@@ -95,6 +95,14 @@ impl Flow {
         self.machine.queue(way).keep_outside(count);
         self.pipes[way as usize] = Some(pipe);
         self.machine.sent(way, false);
+    }
+
+    /// A call on `side` failed for good. The network's error is the application's to hear, but that its peer has closed.
+    pub fn broken(&mut self, side: Side, reading: bool, errno: i32) {
+        if side == Side::Right && self.right_is_tcp && errno != libc::EPIPE {
+            sock::leave_error(&self.right, errno);
+        }
+        self.machine.broken(side, reading);
     }
 
     /// The last hook, and the counters.

@@ -50,19 +50,20 @@ impl Worker {
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
                     let first = if native && !busy { FIRST } else { READ };
                     let asked = most.min(first).min(self.scratch.len());
-                    if let Some(pipe) = busy.then(|| self.pipes.take()).flatten() {
-                        if let Outcome::Bytes(count) = pipe.fill(source, most) {
+                    let pipe = busy.then(|| self.pipes.take()).flatten();
+                    let outcome = match &pipe {
+                        Some(pipe) => pipe.fill(source, most),
+                        None => sock::receive(source, &mut self.scratch[..asked]),
+                    };
+                    match outcome {
+                        Outcome::Bytes(count) if pipe.is_some() => {
                             flow.busy[way as usize] = count >= WORTH;
                             // How much there was cannot be told from what fitted.
                             flow.machine.got(way, count, count);
                             in_hand = count;
-                            hand = Hand::Pipe(pipe);
+                            hand = pipe.map_or(Hand::Scratch, Hand::Pipe);
                             continue;
                         }
-                        // Reading tells what it is.
-                        self.pipes.give(pipe);
-                    }
-                    match sock::receive(source, &mut self.scratch[..asked]) {
                         Outcome::Bytes(count) => {
                             flow.machine.got(way, count, asked);
                             if count >= FIRST && native {
@@ -87,7 +88,10 @@ impl Worker {
                             }
                             flow.machine.end_of(way);
                         }
-                        Outcome::Broken(_) => flow.machine.broken(way.source(), true),
+                        Outcome::Broken(errno) => flow.broken(way.source(), true, errno),
+                    }
+                    if let Some(pipe) = pipe {
+                        self.pipes.give(pipe);
                     }
                 }
                 Command::Hook(way) => {
@@ -112,9 +116,8 @@ impl Worker {
                                 }
                                 Outcome::Bytes(count) => flow.keep(way, pipe, in_hand - count),
                                 Outcome::Again => flow.keep(way, pipe, in_hand),
-                                Outcome::End | Outcome::Broken(_) => {
-                                    flow.machine.broken(way.destination(), false);
-                                }
+                                Outcome::End => flow.machine.broken(way.destination(), false),
+                                Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                             }
                             continue;
                         }
@@ -128,7 +131,8 @@ impl Worker {
                             flow.machine.queue(way).push(data);
                             flow.machine.sent(way, false);
                         }
-                        Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),
+                        Outcome::End => flow.machine.broken(way.destination(), false),
+                        Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                     }
                 }
                 Command::Flush(way, more) => {
@@ -151,7 +155,8 @@ impl Worker {
                             flow.machine.sent(way, count == asked);
                         }
                         Outcome::Again => flow.machine.sent(way, false),
-                        Outcome::End | Outcome::Broken(_) => flow.machine.broken(way.destination(), false),
+                        Outcome::End => flow.machine.broken(way.destination(), false),
+                        Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                     }
                 }
                 Command::HookEnd(way) => self.call_end(key, way),

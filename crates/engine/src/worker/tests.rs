@@ -2,6 +2,8 @@
 //!
 //! What the flow's machine decides is tested in `crate::flow`; here, that the kernel sees it.
 
+mod urgent;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -62,14 +64,24 @@ impl Running {
 
     /// And a duplicate of the real socket.
     fn connect_and_keep(&self) -> (UnixStream, TcpStream, TcpStream) {
-        let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
-        let (real, _) = self.listener.accept().unwrap();
-        let (application, left) = UnixStream::pair().unwrap();
+        let (network, real) = self.accept();
         let kept = real.try_clone().unwrap();
+        (self.steal(real), network, kept)
+    }
+
+    /// A connection that is not stolen yet: the network's socket, the real one.
+    fn accept(&self) -> (TcpStream, TcpStream) {
+        let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
+        network.set_read_timeout(Some(PATIENCE)).unwrap();
+        (network, self.listener.accept().unwrap().0)
+    }
+
+    /// Hands it to the worker; the application's socket.
+    fn steal(&self, real: TcpStream) -> UnixStream {
+        let (application, left) = UnixStream::pair().unwrap();
         self.shim.steal(left.into(), real.into());
         application.set_read_timeout(Some(PATIENCE)).unwrap();
-        network.set_read_timeout(Some(PATIENCE)).unwrap();
-        (application, network, kept)
+        application
     }
 
     /// Read from the applications, by all flows.
@@ -146,6 +158,25 @@ fn more_flows_are_held_up_than_there_are_pipes() {
             scope.spawn(reader);
         }
     });
+    running.end();
+}
+
+/// The error is met by a splice, which takes it away.
+#[test]
+fn a_reset_in_the_middle_of_an_upload_is_left_for_the_application() {
+    let running = Running::start(1 << 18);
+    for _ in 0..20 {
+        let (mut application, mut network, real) = running.connect_and_keep();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                network.write_all(&[0; 3 << 20]).unwrap();
+                set_linger_0(&network);
+            });
+            let _ = application.read_to_end(&mut Vec::new());
+        });
+        application.await_hang_up();
+        assert_eq!(error_left_on(&real), Some(libc::ECONNRESET));
+    }
     running.end();
 }
 
@@ -260,6 +291,13 @@ fn an_application_that_resets_never_ends_in_order() {
     running.end();
 }
 
+/// What a shim would tell: the error that the worker has met, or the kernel still has.
+fn error_left_on(real: &TcpStream) -> Option<i32> {
+    let kept = real.take_error().unwrap().and_then(|error| error.raw_os_error());
+    let left = real.write_timeout().unwrap().unwrap_or_default();
+    kept.or(modnet_abi::fault::errno(left.as_secs() as i64))
+}
+
 fn set_linger_0(socket: &TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     let (at, size) = ((&raw const linger).cast(), size_of_val(&linger) as libc::socklen_t);
@@ -281,6 +319,26 @@ fn a_reset_by_the_network_ends_an_idle_application() {
     assert_eq!(rest(&mut application), b"last");
     // The other half goes as well, though nothing was ever sent into the reset.
     application.await_hang_up();
+    running.end();
+}
+
+#[test]
+fn the_networks_error_is_left_for_the_application() {
+    let running = Running::start(1 << 16);
+    // Met by reading, and by writing.
+    for writes in [false, true] {
+        let (mut application, network, real) = running.connect_and_keep();
+        set_linger_0(&network);
+        drop(network);
+        if writes {
+            // Refused, if the worker was quicker.
+            let _ = application.write_all(b"x");
+        }
+        // The end; or, where the byte was not taken any more, the pair's own error.
+        let _ = application.read_to_end(&mut Vec::new());
+        application.await_hang_up();
+        assert_eq!(error_left_on(&real), Some(libc::ECONNRESET), "writes: {writes}");
+    }
     running.end();
 }
 

@@ -160,3 +160,16 @@ fn bytes_read_are_counted_by_way() {
     let play = play.ready(Right, IN).then(Read(Inbound, LIMIT)).got(LIMIT).then(Send(Inbound, false)).took(1);
     assert_eq!(play.waits().flow.bytes(), [3, 100]);
 }
+
+#[test]
+fn a_read_that_urgent_data_cut_short_is_not_the_last() {
+    let one =
+        |play: Play, count| play.then(Read(Inbound, LIMIT)).got(count).then(Send(Inbound, false)).took(count);
+    let play =
+        one(one(Play::plain().ready(Right, URGENT), 3), 5).then(Read(Inbound, LIMIT)).nothing().waits();
+    // And no longer than that.
+    let play = one(play.ready(Right, IN), 7).waits();
+    // Nor is it the end.
+    let play = one(one(play.ready(Right, Ready { half: true, ..URGENT }), 3), 5);
+    play.then(Read(Inbound, LIMIT)).end().then(Shutdown(Inbound)).waits();
+}

@@ -10,15 +10,18 @@ use super::super::{Bucket, Command, Flow, Hooked, Ready, Side, Way};
 /// The limit of a play's flow.
 pub const LIMIT: usize = 100;
 /// Input.
-pub const IN: Ready = Ready { readable: true, writable: false, half: false, hang_up: false, failed: false };
+pub const IN: Ready =
+    Ready { readable: true, writable: false, half: false, hang_up: false, failed: false, urgent: false };
+/// Input with urgent data in it.
+pub const URGENT: Ready = Ready { urgent: true, ..IN };
 /// Room.
-pub const OUT: Ready = Ready { readable: false, writable: true, half: false, hang_up: false, failed: false };
+pub const OUT: Ready = Ready { readable: false, writable: true, ..IN };
 /// The peer sends no more.
-pub const HALF: Ready = Ready { readable: true, writable: false, half: true, hang_up: false, failed: false };
+pub const HALF: Ready = Ready { half: true, ..IN };
 /// Both halves are closed.
-pub const GONE: Ready = Ready { readable: true, writable: true, half: true, hang_up: true, failed: false };
+pub const GONE: Ready = Ready { writable: true, hang_up: true, ..HALF };
 /// As [`GONE`], with an error: a reset, or a pair's end that was closed with unread bytes.
-pub const FAILED: Ready = Ready { readable: true, writable: true, half: true, hang_up: true, failed: true };
+pub const FAILED: Ready = Ready { failed: true, ..GONE };
 
 /// A flow, and what happened to it.
 pub struct Play {

@@ -85,6 +85,7 @@ impl Socket {
             half: self.receive_shut,
             hang_up: self.receive_shut && self.send_shut,
             failed: self.error,
+            urgent: false,
         }
     }
 
