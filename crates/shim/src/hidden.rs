@@ -20,10 +20,10 @@ pub fn fits(fd: i32) -> bool {
 pub fn place(from: i32, to: i32, cloexec: bool, memory: Memory) -> sys::Result<()> {
     if !limits::may_collide() {
         // Nobody but us has numbers there: what stands there is stale.
-        return limits::with_room(memory, || sys::dup3(from, to, cloexec)).map(drop);
+        return limits::with_room(to, memory, || sys::dup3(from, to, cloexec)).map(drop);
     }
     let command = if cloexec { libc::F_DUPFD_CLOEXEC } else { libc::F_DUPFD };
-    let got = limits::with_room(memory, || sys::fcntl(from, command, to as usize))? as i32;
+    let got = limits::with_room(to, memory, || sys::fcntl(from, command, to as usize))? as i32;
     if got == to {
         return Ok(());
     }

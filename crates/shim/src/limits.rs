@@ -61,11 +61,18 @@ pub fn may_collide() -> bool {
     SOFT.load(Ordering::Relaxed) > u64::from(record::base())
 }
 
-/// Runs `make`, which makes a descriptor with a number below `top()`, with the soft limit out of its way.
-pub fn with_room<T>(memory: Memory, make: impl Fn() -> sys::Result<T>) -> sys::Result<T> {
+/// Runs `make`, which makes a descriptor with the number `to` (below `top()`) or a little more, with the soft limit out of its way.
+pub fn with_room<T>(to: i32, memory: Memory, make: impl Fn() -> sys::Result<T>) -> sys::Result<T> {
     let top = u64::from(record::top());
-    if SOFT.load(Ordering::Relaxed) >= top {
+    let soft = SOFT.load(Ordering::Relaxed);
+    if soft >= top {
         return make();
+    }
+    if soft > to as u64 {
+        // Below the limit as it is, unless that has been lowered from outside.
+        if let Ok(made) = make() {
+            return Ok(made);
+        }
     }
     if memory == Memory::Shared {
         return alone(top, &make);

@@ -163,8 +163,13 @@ impl Worker {
         loop {
             let patience = self.patience();
             let count = self.poller.wait(patience)?;
-            for index in 0..count {
-                self.event(index);
+            // Arrivals first: while descriptors are in flight, each close of a UNIX socket wakes the kernel's collector.
+            for arrivals in [true, false] {
+                for index in 0..count {
+                    if self.is_arrival(index) == arrivals {
+                        self.event(index);
+                    }
+                }
             }
             for token in std::mem::take(&mut self.again) {
                 self.pump(token);
@@ -202,6 +207,10 @@ impl Worker {
 
     fn now(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn is_arrival(&self, index: usize) -> bool {
+        self.poller.event(index).token & ((1 << KIND_BITS) - 1) == CLIENT
     }
 
     fn event(&mut self, index: usize) {
