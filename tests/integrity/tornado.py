@@ -10,12 +10,19 @@ SHORT = ["tcpserver_test", "httpserver_test", "websocket_test", "web_test"]
 FULL = [*SHORT, "iostream_test", "simple_httpclient_test", "netutil_test", "process_test", "wsgi_test"]
 
 # Test by name: why it cannot pass under a module.
-KNOWN = {
-    f"tornado.test.iostream_test.{case}.test_inline_read_error": "its client and its "
-    "server are one process, and natively the client's last message of the handshake has arrived when it is "
-    "sent; through a module that is a process switch away"
-    for case in ("TestIOStreamSSL", "TestIOStreamSSLContext")
-}
+_AT_ONCE = (
+    "client and server are one process, and natively what the one has sent has reached the other when the "
+    "call returns; through a module it is a process switch away"
+)
+KNOWN = dict.fromkeys(
+    [
+        "tornado.test.iostream_test.TestIOStreamSSL.test_inline_read_error",
+        "tornado.test.iostream_test.TestIOStreamSSLContext.test_inline_read_error",
+        "tornado.test.simple_httpclient_test.SimpleHTTPSClientTestCase.test_ssl_context_handshake_fail",
+        "tornado.test.simple_httpclient_test.SimpleHTTPSClientTestCase.test_error_logging",
+    ],
+    _AT_ONCE,
+)
 
 RUNNER = Path(__file__).with_name("tornado_runner.py")
 
