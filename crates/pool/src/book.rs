@@ -101,6 +101,8 @@ pub struct Book {
     /// Idle pairs, and their smallest number since the last trim.
     spare: AtomicUsize,
     least: AtomicUsize,
+    /// Near sockets in `near`.
+    kept: AtomicUsize,
     ended: AtomicBool,
 }
 
@@ -117,6 +119,7 @@ impl Book {
             hand: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
             least: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
     }
@@ -133,6 +136,7 @@ impl Book {
             hand: AtomicUsize::new(0),
             spare: AtomicUsize::new(0),
             least: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
     }
@@ -186,7 +190,7 @@ impl Book {
             if !system.is_unread(near) && bell::ring(shared, slot) {
                 system.ring();
             }
-            self.near[slot].store(near + 1, Ordering::Relaxed);
+            self.keep(slot, near);
         } else {
             self.discard(Some(near), Fate::Dirty, system);
         }
@@ -225,7 +229,9 @@ impl Book {
                 }
                 (Stage::Done, Some(near)) => self.make_idle(slot, near),
                 (Stage::Busy | Stage::Done, near) => {
-                    self.near[slot].store(near.map_or(0, |near| near + 1), Ordering::Relaxed);
+                    if let Some(near) = near {
+                        self.keep(slot, near);
+                    }
                     self.pending.insert(slot);
                 }
             }
@@ -260,7 +266,7 @@ impl Book {
             match self.leave(slot) {
                 Some(near) if system.is_hung_up(near) => self.discard(Some(near), Fate::Killed, system),
                 Some(near) => {
-                    self.near[slot].store(near + 1, Ordering::Relaxed);
+                    self.keep(slot, near);
                     kept += 1;
                 }
                 None => {}
@@ -277,10 +283,10 @@ impl Book {
         self.check_end(system);
     }
 
-    /// Near sockets that are kept: idle, or closed and not given back. O(slots).
+    /// Near sockets that are kept: idle, or closed and not given back.
     #[must_use]
     pub fn kept(&self) -> usize {
-        self.near.iter().filter(|near| near.load(Ordering::Relaxed) != 0).count()
+        self.kept.load(Ordering::Relaxed)
     }
 
     /// After each step that puts a socket into a set: the end may have come between.
@@ -299,8 +305,14 @@ impl Book {
         }
     }
 
-    fn make_idle(&self, slot: usize, near: i32) {
+    /// Notes the near socket of a slot that is in the caller's hand.
+    fn keep(&self, slot: usize, near: i32) {
         self.near[slot].store(near + 1, Ordering::Relaxed);
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn make_idle(&self, slot: usize, near: i32) {
+        self.keep(slot, near);
         self.spare.fetch_add(1, Ordering::Relaxed);
         self.idle.insert(slot);
     }
@@ -309,7 +321,10 @@ impl Book {
     fn leave(&self, slot: usize) -> Option<i32> {
         match self.near[slot].swap(0, Ordering::Relaxed) {
             0 => None,
-            near => Some(near - 1),
+            near => {
+                self.kept.fetch_sub(1, Ordering::Relaxed);
+                Some(near - 1)
+            }
         }
     }
 

@@ -23,7 +23,8 @@ use modnet_abi::record::MAX_CHAIN;
 use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, NEW, NO_SLOT, STEAL_VERSION};
 
 use super::inbox::{Inbox, State};
-use super::{Client, Receiver, Stolen};
+use super::{Client, Left, Receiver, Stolen};
+use crate::pairs::Pairs;
 use crate::runtime::Runtime;
 use crate::stats::Stats;
 
@@ -130,7 +131,20 @@ impl Parcel {
 }
 
 fn receiver(runtime: &Runtime, name: &str) -> Receiver {
-    Receiver { runtime: runtime.clone(), name: name.to_owned(), stats: Arc::new(Stats::default()) }
+    receiver_of(runtime, name, Pairs::Fresh)
+}
+
+fn receiver_of(runtime: &Runtime, name: &str, pairs: Pairs) -> Receiver {
+    let (runtime, name) = (runtime.clone(), name.to_owned());
+    Receiver { runtime, name, stats: Arc::default(), pairs, spare: Arc::default() }
+}
+
+/// The socket of a pair that came along.
+fn left(flow: &Stolen) -> &OwnedFd {
+    match &flow.left {
+        Left::Fresh(left) | Left::New(left, _) => left,
+        Left::Again(slot) => panic!("slot {slot} has its pair already"),
+    }
 }
 
 fn count(counter: &AtomicU64) -> u64 {

@@ -13,10 +13,14 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use std::os::fd::AsFd;
+
 use super::*;
 use crate::hooks::Forward;
+use crate::pairs::Pairs;
 use crate::registry::Registration;
 use crate::scratch::Scratch;
+use crate::sock;
 
 /// No test waits longer for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,7 +41,13 @@ impl Running {
         let scratch = Scratch::new();
         let runtime = scratch.runtime();
         let mut registration = Registration::bind(&runtime, "m", &[0]).unwrap();
-        let receiver = Receiver { runtime, name: "m".to_owned(), stats: Arc::default() };
+        let receiver = Receiver {
+            runtime,
+            name: "m".to_owned(),
+            stats: Arc::default(),
+            pairs: Pairs::Fresh,
+            spare: Arc::default(),
+        };
         let shared = Arc::new(Shared {
             receiver,
             hooks: Arc::new(Forward),
@@ -270,10 +280,10 @@ fn an_application_that_resets_never_ends_in_order() {
     let running = Running::start(1 << 16);
     let (application, left) = UnixStream::pair().unwrap();
     drop(application);
-    assert!(sock::has_hung_up(&left.into()));
+    assert!(sock::has_hung_up(left.as_fd()));
     let (application, left) = UnixStream::pair().unwrap();
     application.shutdown(Shutdown::Write).unwrap();
-    assert!(!sock::has_hung_up(&left.into()));
+    assert!(!sock::has_hung_up(left.as_fd()));
     // Often enough that the close meets the worker in every place of its turn.
     for round in 0..2000 {
         let (mut application, mut network, real) = running.connect_and_keep();
