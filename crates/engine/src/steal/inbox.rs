@@ -191,3 +191,25 @@ fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_message_whose_descriptors_were_lost_every_pair_that_waits_for_one_is_told() {
+        let lost = |entries: &[(u32, u32)]| {
+            let bytes: Vec<u8> =
+                entries.iter().flat_map(|(slot, kind)| [*slot, *kind]).flat_map(u32::to_ne_bytes).collect();
+            let mut slots = Vec::new();
+            lose(&bytes, &mut |message| match message {
+                Message::Lost(slot) => slots.push(slot),
+                _ => panic!("something else"),
+            });
+            slots
+        };
+        assert_eq!(lost(&[(7, BEGIN), (NO_SLOT, NEW), (9, BEGIN)]), [7, 9]);
+        assert_eq!(lost(&[(3, NEW)]), [NO_SLOT]);
+        assert_eq!(lost(&[]), [NO_SLOT]);
+    }
+}

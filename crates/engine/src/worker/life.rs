@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::conn::{Flow, Pair};
 use super::{Worker, KIND_BITS, LEFT, RIGHT};
-use crate::flow::Side;
+use crate::flow::{Ready, Side};
 use crate::sock;
 use crate::stats::Stats;
 use crate::steal::{Left, Stolen};
@@ -58,6 +58,10 @@ impl Worker {
             self.call_opened(flow);
         }
         if let Some(early) = early {
+            if let Some(flow) = self.flows.get_mut(flow).filter(|_| early.hang_up) {
+                // Over before it has begun: whether bytes have come in for nobody, the poller had no time to tell.
+                flow.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
+            }
             self.ready(flow, Side::Left, early);
         } else if self.wants.opened {
             self.pump(flow);
@@ -72,7 +76,9 @@ impl Worker {
             return Some(key);
         }
         Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
-        self.pairs.remove(key).map(Pair::free);
+        if let Some(pair) = self.pairs.remove(key) {
+            pair.free();
+        }
         None
     }
 

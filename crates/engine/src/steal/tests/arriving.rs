@@ -1,6 +1,6 @@
 //! Messages and HELLOs, right and wrong.
 
-use modnet_abi::steal::{BEGIN, MAX_ENTRIES, MAX_FDS, POOLED};
+use modnet_abi::steal::{MAX_ENTRIES, MAX_FDS};
 
 use super::*;
 use crate::scratch::Scratch;
