@@ -336,7 +336,6 @@ impl Book {
     }
 }
 
-#[cfg(not(all(test, loom)))]
 impl Default for Book {
     fn default() -> Self {
         Self::new()

@@ -75,7 +75,6 @@ impl Set {
     }
 }
 
-#[cfg(not(all(test, loom)))]
 impl Default for Set {
     fn default() -> Self {
         Self::new()
