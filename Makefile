@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help build built demo test check bench soak asan miri wheel clean deps
+.PHONY: help build built demo test check bench soak loom asan miri wheel clean deps
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -38,11 +38,11 @@ $(VENV)/.requirements: scripts/requirements.txt | deps
 	$(PY) -m pip install --quiet --disable-pip-version-check -r scripts/requirements.txt
 	@touch $@
 
-$(LIB)/libmodnet_shim.so: $(call sources,abi shim) | deps
+$(LIB)/libmodnet_shim.so: $(call sources,abi pool shim) | deps
 	$(CARGO) build --profile shim -p modnet-shim
 	@scripts/place.sh $(TARGET)/shim/libmodnet_shim.so $@
 
-$(LIB)/libmodnet.so: $(call sources,abi engine ffi) | deps
+$(LIB)/libmodnet.so: $(call sources,abi pool engine ffi) | deps
 	$(CARGO) build --release -p modnet-ffi
 	@scripts/place.sh $(TARGET)/release/libmodnet.so $@
 
@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml crates/python/Cargo.toml $(VENV)/.requirement
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet
 	@touch $@ python/modnet/_native.abi3.so
 
-python/modnet/_native.abi3.so: $(call sources,abi engine python) $(VENV)/.installed
+python/modnet/_native.abi3.so: $(call sources,abi pool engine python) $(VENV)/.installed
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet --skip-install
 	@touch $@
 
@@ -75,8 +75,9 @@ wheel: build ## dist/*.whl, shim and C library inside
 # The runner's summary comes last: whoever reads the end of the output knows how it went.
 test: build ## unit tests of the crates, then tests/; ARGS goes to pytest
 	@scripts/bootstrap.sh test
-	$(CARGO) test -p modnet-abi -p modnet-engine
+	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-engine
 	$(CARGO) test -p modnet-shim --lib
+	@$(MAKE) --no-print-directory loom
 	$(PY) -m pytest $(ARGS)
 
 check: build ## formatters, linters, types, stubs against the binary
@@ -96,6 +97,9 @@ bench: build ## Figure 3 in full (root: it makes two network namespaces); ARGS="
 soak: build ## the long runs: integrity, load, thirty rounds of kill -9
 	@scripts/bootstrap.sh test
 	$(PY) -m pytest -m soak -v -s --durations=0 $(ARGS)
+
+loom: ## client and module of a pool in every interleaving
+	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release -p modnet-pool --lib
 
 asan: build ## unit tests under AddressSanitizer, shim and engine in real processes under valgrind
 	@scripts/bootstrap.sh test

@@ -74,6 +74,8 @@ class Place:
             "MODNET_RUNTIME_DIR": str(self.runtime),
             "PYTHONPATH": python_path(self.user),
             "PYTHONDONTWRITEBYTECODE": "1",
+            # Every suite can be run both ways: MODNET_PAIRS=pooled make test.
+            **{name: os.environ[name] for name in ("MODNET_PAIRS",) if name in os.environ},
         }
 
     def modnet(self, *arguments: str) -> list[str]:

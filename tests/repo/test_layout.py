@@ -15,8 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Down only: the crates that a crate may know.
 MAY_KNOW = {
     "abi": set(),
-    "shim": {"abi"},
-    "engine": {"abi"},
+    "pool": {"abi"},
+    "shim": {"abi", "pool"},
+    "engine": {"abi", "pool"},
     "ffi": {"abi", "engine"},
     "python": {"abi", "engine"},
 }
@@ -51,8 +52,12 @@ def test_crates_depend_downwards_only(crate):
     assert ours <= MAY_KNOW[crate]
 
 
-def test_the_shim_depends_on_libc_and_abi_only():
-    assert set(manifest("shim")["dependencies"]) == {"libc", "modnet-abi"}
+def test_the_shim_depends_on_libc_abi_and_pool_only():
+    assert set(manifest("shim")["dependencies"]) <= {"libc", "modnet-abi", "modnet-pool"}
+
+
+def test_the_pool_depends_on_the_abi_only():
+    assert set(manifest("pool")["dependencies"]) == {"modnet-abi"}
 
 
 def test_the_abi_depends_on_nothing():

@@ -5,6 +5,7 @@
 //! | [`name`] | what a module may be called |
 //! | [`record`] | `processes/<pid>`: the chain applied to a process, mapped by its shim |
 //! | [`steal`] | the messages of a steal queue |
+//! | [`pool`] | the memory that two processes share for pairs that outlive a flow |
 //! | [`counter`] | the named counters that the shim keeps in the record |
 //! | [`fault`] | the error that ended a connection, left on the real socket |
 //! | [`path`] | where the registry's files are, built without allocation |
@@ -19,5 +20,6 @@ pub mod counter;
 pub mod fault;
 pub mod name;
 pub mod path;
+pub mod pool;
 pub mod record;
 pub mod steal;

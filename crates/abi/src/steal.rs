@@ -10,7 +10,9 @@
 //!
 //! The first message of a connection is a HELLO. A later one says that the chain has changed: it counts for the
 //! entries after it. A receiver that does not understand an entry closes what came with it and counts it.
-//! Without pooled pairs only HELLO and NEW are sent.
+//!
+//! POOLED is an offer, made at most once on a connection. A receiver that takes it says so in the shared memory
+//! ([`crate::pool`]); until it has, and for ever where it does not, only NEW with [`NO_SLOT`] is sent.
 
 use crate::name::Name;
 use crate::record::MAX_CHAIN;
@@ -31,7 +33,7 @@ pub const MAX_FDS: usize = 2 * MAX_ENTRIES;
 /// Changes with every change of these messages.
 pub const STEAL_VERSION: u32 = 1;
 
-/// `Hello::flags`: a memfd and an eventfd come along, see DESIGN §3.4.
+/// `Hello::flags`: a memfd and an eventfd come along, see [`crate::pool`].
 pub const POOLED: u32 = 1;
 /// `Hello::flags`: a flow whose remaining chain cannot be reached is reset instead of passed on.
 pub const HELLO_FAIL_CLOSED: u32 = 2;

@@ -18,6 +18,7 @@ use crate::control::{self, Subject};
 use crate::cores;
 use crate::error::{Error, Result};
 use crate::hooks::Hooks;
+use crate::pairs::Pairs;
 use crate::poll::Waker;
 use crate::registry::Registration;
 use crate::runtime::Runtime;
@@ -50,6 +51,8 @@ pub struct Config {
     pub send_queue: usize,
     /// Workers; None: one per core.
     pub workers: Option<usize>,
+    /// Whether pairs outlive their flows.
+    pub pairs: Pairs,
     /// See [`Around`].
     pub around: Option<Around>,
 }
@@ -104,6 +107,8 @@ impl Engine {
             runtime: config.runtime.clone(),
             name: config.name.clone(),
             stats: Arc::new(Stats::default()),
+            pairs: config.pairs,
+            spare: Arc::default(),
         };
         let shared = Arc::new(Shared {
             receiver,
@@ -187,7 +192,7 @@ impl Subject for Inner {
             "flows": self.shared.flows.load(Ordering::Relaxed),
             "workers": self.workers.len(),
             "send_queue": self.shared.send_queue,
-            "pairs": "fresh",
+            "pairs": self.shared.receiver.pairs.name(),
             "counters": self.shared.receiver.stats.as_json(),
             "own_counters": self.shared.hooks.counters().into_iter().collect::<BTreeMap<_, _>>(),
         })

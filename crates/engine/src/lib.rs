@@ -7,6 +7,7 @@
 //! | [`flow`] | the life of a flow without sockets: events in, commands out |
 //! | [`hooks`] | what a module does, in whatever language |
 //! | [`steal`] | stolen sockets arriving, and going on to the next module |
+//! | [`pairs`] | whether pairs outlive their flows |
 //! | [`sock`], [`poll`], [`cores`] | the owners of the system calls on sockets, epoll, cores |
 //! | [`registry`], [`runtime`], [`record`], [`apply`] | names, where they are, chains |
 //! | [`calls`] | a module that has its own loop, in C or Python |
@@ -22,6 +23,7 @@ pub mod error;
 pub mod flow;
 pub mod hooks;
 pub mod janitor;
+pub mod pairs;
 mod pidfd;
 pub mod poll;
 pub mod procs;

@@ -28,6 +28,11 @@ impl Scratch {
         runtime.prepare().expect("a fresh directory");
         runtime
     }
+
+    /// The same, once it is there.
+    pub fn runtime_again(&self) -> Runtime {
+        Runtime::at(self.path.join("r")).expect("a short path")
+    }
 }
 
 impl Drop for Scratch {

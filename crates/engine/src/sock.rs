@@ -118,8 +118,27 @@ pub fn announce_reset(fd: &OwnedFd) {
     unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
 }
 
+/// Bytes that were received and not read; None where that cannot be told.
+#[must_use]
+pub fn unread(fd: BorrowedFd<'_>) -> Option<usize> {
+    count(fd, libc::FIONREAD)
+}
+
+/// Of a pair: what was written and not read at the other end, at least 1 if anything was; None where that cannot be told.
+#[must_use]
+pub fn unsent(fd: BorrowedFd<'_>) -> Option<usize> {
+    count(fd, libc::TIOCOUTQ)
+}
+
+fn count(fd: BorrowedFd<'_>, request: libc::Ioctl) -> Option<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: both requests write one int.
+    let result = unsafe { libc::ioctl(fd.as_raw_fd(), request, &raw mut count) };
+    usize::try_from(count).ok().filter(|_| result == 0)
+}
+
 /// Whether both halves are closed.
-pub fn has_hung_up(fd: &OwnedFd) -> bool {
+pub fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
     let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: 0, revents: 0 };
     // SAFETY: one whole pollfd; the call does not wait.
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }

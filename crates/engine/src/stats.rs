@@ -53,6 +53,20 @@ stats! {
     unwelcome,
     /// Messages that were not understood.
     not_understood,
+    /// Pairs made towards the next module.
+    pairs_new,
+    /// Flows to the next module over a pair that had another before.
+    pairs_reused,
+    /// Pairs not used again: the next module had shown the network's end on them.
+    pairs_dirty,
+    /// Pairs not used again: bytes lay unread in them.
+    pairs_unread,
+    /// Pairs not used again: their flow was half-closed or reset on this side.
+    pairs_ordinary,
+    /// Pairs not used again: the next module has closed them.
+    pairs_killed,
+    /// Idle pairs closed, since they were not needed for long or their descriptors were.
+    pairs_trimmed,
 }
 
 impl Stats {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use modnet_engine::engine::{Around, Config, Engine as Native};
 use modnet_engine::hooks::{Forward, Hooks};
+use modnet_engine::pairs::Pairs;
 use modnet_engine::runtime::Runtime;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
@@ -69,6 +70,7 @@ impl Engine {
             drain: seconds(drain)?,
             send_queue,
             workers,
+            pairs: Pairs::from_env().map_err(raise)?,
             around,
         };
         Ok(Self { name, config: Mutex::new(Some(config)), running: Mutex::new(None) })

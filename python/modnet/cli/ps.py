@@ -66,13 +66,14 @@ def _print(processes: list[dict[str, Any]], modules: list[dict[str, Any]]) -> No
     if modules:
         click.echo()
         show.table(
-            ["MODULE", "PID", "FLOWS", "USERS"],
+            ["MODULE", "PID", "FLOWS", "USERS", "PAIRS"],
             [
                 [
                     one["name"],
                     one.get("pid"),
                     one.get("error", count(one.get("flows"))),
                     count(one.get("users")),
+                    one.get("pairs"),
                 ]
                 for one in modules
             ],

@@ -21,12 +21,13 @@ use serde_json::{json, Value};
 use crate::control::{self, Subject};
 use crate::cores;
 use crate::error::{Error, Result};
+use crate::pairs::Pairs;
 use crate::poll::Poller;
 use crate::registry::{self, Registration};
 use crate::runtime::Runtime;
 use crate::stats::Stats;
-use crate::steal::queue::Queue;
-use crate::steal::{Receiver, Stolen};
+use crate::steal::queue::{Queue, Sockets};
+use crate::steal::Receiver;
 use crate::users::Users;
 use mask::Mask;
 
@@ -67,6 +68,9 @@ pub fn register(name: &str) -> Result<()> {
             runtime: runtime.clone(),
             name: name.to_owned(),
             stats: Arc::new(Stats::default()),
+            // The sockets are the program's, which closes them.
+            pairs: Pairs::Fresh,
+            spare: Arc::default(),
         },
         queues,
         registration: Mutex::new(Some(registration)),
@@ -86,7 +90,7 @@ pub fn register(name: &str) -> Result<()> {
 /// # Errors
 /// EAGAIN: none is there; ESHUTDOWN: none is there and none will come, since the module was told to stop; EINVAL: the
 /// mask means no core of this machine; ENOTCONN: this process has not registered; EMFILE and its like.
-pub fn getsockets(max: usize, mask: Mask) -> Result<Vec<Stolen>> {
+pub fn getsockets(max: usize, mask: Mask) -> Result<Vec<Sockets>> {
     let module = module()?;
     let mut flows = Vec::new();
     let (mut any, mut found) = (false, None);
@@ -189,7 +193,7 @@ impl Subject for Module {
             "spec": "",
             "persistent": true,
             "workers": 0,
-            "pairs": "fresh",
+            "pairs": self.receiver.pairs.name(),
             "counters": self.receiver.stats.as_json(),
         })
     }

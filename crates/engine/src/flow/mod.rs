@@ -506,6 +506,18 @@ impl Flow {
         self.left_gone
     }
 
+    /// Whether the network's end, or the next module's, is gone.
+    #[must_use]
+    pub fn right_is_gone(&self) -> bool {
+        self.right_gone
+    }
+
+    /// Whether everything that the application wrote was read.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.lanes[Way::Outbound as usize].ended
+    }
+
     fn stop_sending(&mut self, way: Way) {
         let lane = self.lane(way);
         lane.queue.clear();

@@ -7,7 +7,9 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, MAX_ENTRIES, MAX_FDS, NEW};
+use modnet_abi::steal::{
+    Entry, Hello, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, MAX_ENTRIES, MAX_FDS, NEW, NO_SLOT,
+};
 
 /// Messages taken in one call: a burst of accepts.
 const BATCH: usize = 32;
@@ -19,17 +21,27 @@ const WORDS: usize = (MAX_FDS * 4 + 64) / 8;
 
 /// What a message, or one entry of it, says.
 pub enum Message<'a> {
-    /// Who is there.
-    Hello(&'a Hello),
+    /// Who is there, and what came along.
+    Hello(&'a Hello, &'a mut dyn Iterator<Item = OwnedFd>),
     /// A new pair's left, and right.
     New {
+        /// Which pair.
+        slot: u32,
         /// Towards the application.
         left: OwnedFd,
         /// Towards the network.
         right: OwnedFd,
     },
-    /// Descriptors did not fit into this process; what came of them is closed.
-    Lost,
+    /// A new flow's right, on a pair that is there.
+    Begin {
+        /// Which pair.
+        slot: u32,
+        /// Towards the network.
+        right: OwnedFd,
+    },
+    /// Descriptors did not fit into this process; what came of them is closed. The slot of a BEGIN among them, of which
+    /// nobody else hears, or [`NO_SLOT`].
+    Lost(u32),
     /// Something else; what came with it is closed.
     NotUnderstood,
 }
@@ -96,7 +108,7 @@ impl Inbox {
             let cut = header.msg_hdr.msg_flags;
             // More descriptors than a message may have are cut off, too: only fewer than that were lost.
             if cut & libc::MSG_CTRUNC != 0 && fds.len() < MAX_FDS {
-                each(Message::Lost);
+                lose(&self.bytes[i][..length], &mut each);
                 continue;
             }
             if cut & (libc::MSG_TRUNC | libc::MSG_CTRUNC) != 0 {
@@ -120,7 +132,7 @@ fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl F
         if first.kind == HELLO && bytes.len() == HELLO_BYTES {
             // SAFETY: a Hello is integers only, any bytes are one; the length was checked; read_unaligned needs no alignment.
             let hello = unsafe { bytes[ENTRY_BYTES..].as_ptr().cast::<Hello>().read_unaligned() };
-            return each(Message::Hello(&hello));
+            return each(Message::Hello(&hello, fds));
         }
     }
     if !bytes.len().is_multiple_of(ENTRY_BYTES) {
@@ -128,9 +140,13 @@ fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl F
     }
     for at in (0..bytes.len()).step_by(ENTRY_BYTES) {
         match entry(&bytes[at..]) {
-            Some(Entry { kind: NEW, .. }) => match (fds.next(), fds.next()) {
-                (Some(left), Some(right)) => each(Message::New { left, right }),
+            Some(Entry { slot, kind: NEW }) => match (fds.next(), fds.next()) {
+                (Some(left), Some(right)) => each(Message::New { slot, left, right }),
                 _ => each(Message::NotUnderstood),
+            },
+            Some(Entry { slot, kind: BEGIN }) => match fds.next() {
+                Some(right) => each(Message::Begin { slot, right }),
+                None => each(Message::NotUnderstood),
             },
             _ => {
                 // How many descriptors an unknown entry brings is unknown: the rest cannot be told apart.
@@ -139,6 +155,15 @@ fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl F
             }
         }
     }
+}
+
+fn lose(bytes: &[u8], each: &mut impl FnMut(Message<'_>)) {
+    let mut begins =
+        bytes.chunks(ENTRY_BYTES).filter_map(entry).filter(|entry| entry.kind == BEGIN).peekable();
+    if begins.peek().is_none() {
+        each(Message::Lost(NO_SLOT));
+    }
+    begins.for_each(|entry| each(Message::Lost(entry.slot)));
 }
 
 fn entry(bytes: &[u8]) -> Option<Entry> {
@@ -165,4 +190,26 @@ fn descriptors(header: &libc::msghdr) -> Vec<OwnedFd> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_message_whose_descriptors_were_lost_every_pair_that_waits_for_one_is_told() {
+        let lost = |entries: &[(u32, u32)]| {
+            let bytes: Vec<u8> =
+                entries.iter().flat_map(|(slot, kind)| [*slot, *kind]).flat_map(u32::to_ne_bytes).collect();
+            let mut slots = Vec::new();
+            lose(&bytes, &mut |message| match message {
+                Message::Lost(slot) => slots.push(slot),
+                _ => panic!("something else"),
+            });
+            slots
+        };
+        assert_eq!(lost(&[(7, BEGIN), (NO_SLOT, NEW), (9, BEGIN)]), [7, 9]);
+        assert_eq!(lost(&[(3, NEW)]), [NO_SLOT]);
+        assert_eq!(lost(&[]), [NO_SLOT]);
+    }
 }

@@ -3,35 +3,45 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`inbox`] | messages with descriptors, many in one call |
-//! | [`link`] | passing the network's side on to the next module |
+//! | [`link`], [`outbox`] | passing the network's side on to the next module, and the messages that do it |
+//! | [`towards`] | this module's pairs towards the next one, where they outlive a flow |
+//! | [`page`] | the memory that both sides of a pool share |
 //! | [`queue`] | one core's queue behind a descriptor that others wait for |
 //! | here | [`Client`]: one connection, from HELLO to the flows it brings |
 //!
 //! Used by the workers and by the calls in C alike. Rules: a peer is of the module's own user, root, or shows the token
 //! of a record whose chain names this module; whatever comes that is not understood is closed and counted.
-//! Without pooled pairs only HELLO and NEW come; a BEGIN is not understood.
+//! A pool that a HELLO offers is taken by the worker ([`Client::take_offer`]), or left alone: then every pair is fresh.
 
 pub mod inbox;
 pub mod link;
+pub mod outbox;
+pub mod page;
 pub mod queue;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod towards;
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::AtomicU64;
 use std::sync::Arc;
 
 use modnet_abi::name::unpack;
+use modnet_abi::pool::SLOTS;
 use modnet_abi::record::MAX_CHAIN;
-use modnet_abi::steal::{Hello, HELLO_FAIL_CLOSED, POOLED, STEAL_VERSION};
+use modnet_abi::steal::{Hello, HELLO_FAIL_CLOSED, NO_SLOT, POOLED, STEAL_VERSION};
 
 use crate::error::{Error, Result};
 use crate::hooks::Origin;
+use crate::pairs::Pairs;
 use crate::record;
 use crate::registry::socket;
 use crate::runtime::{euid, Runtime};
 use crate::stats::Stats;
 use inbox::{Inbox, Message, State};
 use link::Link;
+use page::Page;
+use towards::Seat;
 
 /// Who receives: the module, and what it counts.
 pub struct Receiver {
@@ -41,6 +51,21 @@ pub struct Receiver {
     pub name: String,
     /// Its counters.
     pub stats: Arc<Stats>,
+    /// Whether pairs outlive their flows.
+    pub pairs: Pairs,
+    /// Descriptors of this process that belong to pooled pairs without a flow.
+    pub spare: Arc<AtomicU64>,
+}
+
+/// A flow's way to the application.
+#[derive(Debug)]
+pub enum Left {
+    /// A pair of its own.
+    Fresh(OwnedFd),
+    /// A new pair that will have other flows after it, and its slot.
+    New(OwnedFd, usize),
+    /// The pair of this slot, if there is one.
+    Again(usize),
 }
 
 /// A flow that has just arrived.
@@ -49,11 +74,21 @@ pub struct Stolen {
     /// Which application and chain.
     pub origin: Arc<Origin>,
     /// Towards the application.
-    pub left: OwnedFd,
+    pub left: Left,
     /// Towards the network: the real socket, or a pair to the next module.
     pub right: OwnedFd,
     /// Whether right is the real socket.
     pub right_is_tcp: bool,
+    /// Where right is a pooled pair to the next module.
+    pub seat: Option<Seat>,
+}
+
+/// A pool that a client offers: the memory, and what it rings.
+pub struct Offer {
+    /// The memory.
+    pub page: Page,
+    /// To be watched, edge-triggered, never read: it may be a descriptor of any kind.
+    pub bell: OwnedFd,
 }
 
 /// One connection to a steal queue.
@@ -62,13 +97,17 @@ pub struct Client {
     origin: Option<Arc<Origin>>,
     link: Link,
     cpu: u32,
+    offer: Option<Offer>,
+    /// Whose number is its pool's at the worker; None: its pairs are fresh.
+    pub pool: Option<u64>,
+    refused: Vec<Left>,
 }
 
 impl Client {
     /// A connection that the queue of core `cpu` has accepted.
     #[must_use]
     pub fn new(fd: OwnedFd, cpu: u32) -> Self {
-        Self { fd, origin: None, link: Link::default(), cpu }
+        Self { fd, origin: None, link: Link::default(), cpu, offer: None, pool: None, refused: Vec::new() }
     }
 
     /// The connection, to be watched for input.
@@ -88,30 +127,66 @@ impl Client {
     ) -> State {
         let first = flows.len();
         let mut unwelcome = false;
-        let (fd, origin) = (&self.fd, &mut self.origin);
+        let (fd, origin, offer, pooled) = (&self.fd, &mut self.origin, &mut self.offer, self.pool.is_some());
+        let refused = &mut self.refused;
+        let slot_of = |slot| usize::try_from(slot).ok().filter(|slot| pooled && *slot < SLOTS);
+        let stats = &receiver.stats;
+        let mut arrived = |origin: &Option<Arc<Origin>>, left: Option<Left>, right| match (origin, left) {
+            (Some(origin), Some(left)) => {
+                let origin = Arc::clone(origin);
+                flows.push(Stolen { origin, left, right, right_is_tcp: true, seat: None });
+            }
+            _ => Stats::add(&stats.not_understood, 1),
+        };
         let state = inbox.receive(fd, most, |message| match message {
-            Message::Hello(hello) => match greet(fd, hello, receiver) {
-                Ok(known) => *origin = Some(Arc::new(known)),
-                Err(_) => unwelcome = true,
-            },
-            Message::New { left, right } => match origin {
-                Some(origin) if !unwelcome => {
-                    let right_is_tcp = true;
-                    flows.push(Stolen { origin: Arc::clone(origin), left, right, right_is_tcp });
+            Message::Hello(hello, fds) => {
+                let known = greet(fd, hello, receiver).and_then(|known| {
+                    if hello.flags & POOLED != 0 {
+                        let taken = pooled || offer.is_some();
+                        *offer = consider(fds, taken, receiver)?;
+                    }
+                    Ok(known)
+                });
+                match known {
+                    Ok(known) => *origin = Some(Arc::new(known)),
+                    Err(_) => unwelcome = true,
                 }
-                _ => Stats::add(&receiver.stats.not_understood, 1),
-            },
-            Message::Lost => Stats::add(&receiver.stats.lost, 1),
-            Message::NotUnderstood => Stats::add(&receiver.stats.not_understood, 1),
+            }
+            _ if unwelcome => Stats::add(&stats.not_understood, 1),
+            Message::New { slot, left, right } => arrived(origin, new(slot, left, pooled), right),
+            Message::Begin { slot, right } => {
+                arrived(origin, slot_of(slot).map(Left::Again), right);
+            }
+            Message::Lost(slot) => {
+                refused.extend(slot_of(slot).map(Left::Again));
+                Stats::add(&stats.lost, 1);
+            }
+            Message::NotUnderstood => Stats::add(&stats.not_understood, 1),
         });
         if flows.len() > first {
-            self.link.pass_on(receiver, self.cpu, flows, first);
+            self.link.pass_on(receiver, self.cpu, flows, first, &mut self.refused);
         }
         if unwelcome {
             Stats::add(&receiver.stats.unwelcome, 1);
             return State::Gone;
         }
         state
+    }
+
+    /// The pool that it has offered, once. Who takes it accepts it ([`modnet_abi::pool::PoolPage::accepted`]), sets
+    /// [`Client::pool`], and is told slots from then on.
+    pub fn take_offer(&mut self) -> Option<Offer> {
+        self.offer.take()
+    }
+
+    /// Pairs whose flow does not come to be; they are to be closed, so that the application hears of it.
+    pub fn take_refused(&mut self) -> Vec<Left> {
+        std::mem::take(&mut self.refused)
+    }
+
+    /// See [`Link::trim`].
+    pub fn trim(&self, all: bool) -> usize {
+        self.link.trim(all)
     }
 
     /// The peer can send no more; what it has sent can still be received.
@@ -122,13 +197,39 @@ impl Client {
     }
 }
 
+/// A pool is offered; None: it is left alone. `taken`: there is one already.
+fn consider(
+    fds: &mut dyn Iterator<Item = OwnedFd>,
+    taken: bool,
+    receiver: &Receiver,
+) -> Result<Option<Offer>> {
+    let wrong = |what: &str| Error::new(libc::EPROTO, format!("a HELLO with {what}"));
+    if taken {
+        return Err(wrong("a second pool"));
+    }
+    let (Some(memory), Some(bell)) = (fds.next(), fds.next()) else {
+        return Err(wrong("a pool that did not come along"));
+    };
+    if receiver.pairs == Pairs::Fresh {
+        return Ok(None);
+    }
+    let page = Page::offered(memory).map_err(|e| Error::system("cannot map a client's pool", &e))?;
+    Ok(Some(Offer { page, bell }))
+}
+
+/// Where a NEW's left belongs; None: nowhere.
+fn new(slot: u32, left: OwnedFd, pooled: bool) -> Option<Left> {
+    if slot == NO_SLOT || !pooled {
+        return Some(Left::Fresh(left));
+    }
+    let slot = usize::try_from(slot).ok().filter(|slot| *slot < SLOTS)?;
+    Some(Left::New(left, slot))
+}
+
 fn greet(fd: &OwnedFd, hello: &Hello, receiver: &Receiver) -> Result<Origin> {
     let wrong = |what: &str| Error::new(libc::EPROTO, format!("a HELLO with {what}"));
     if hello.version != STEAL_VERSION {
         return Err(wrong("another version"));
-    }
-    if hello.flags & POOLED != 0 {
-        return Err(wrong("pooled pairs"));
     }
     let length = hello.length as usize;
     let position = hello.position as usize;

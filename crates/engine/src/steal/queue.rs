@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::inbox::{Inbox, State as Answer};
-use super::{Client, Receiver, Stolen};
+use super::{Client, Left, Receiver, Stolen};
 use crate::poll::{Poller, Waker};
 use crate::registry::socket;
 use crate::stats::Stats;
@@ -19,6 +19,15 @@ use crate::stats::Stats;
 const LISTENER: u64 = 0;
 const KEPT: u64 = 1;
 const FIRST_CLIENT: u64 = 2;
+
+/// A stolen socket's two ends, which are the program's. Pairs are fresh: it closes them itself.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Towards the application.
+    pub left: OwnedFd,
+    /// Towards the network, or the next module.
+    pub right: OwnedFd,
+}
 
 /// One core's steal queue.
 pub struct Queue {
@@ -37,7 +46,7 @@ struct State {
     next: u64,
     inbox: Inbox,
     received: Vec<Stolen>,
-    kept: VecDeque<Stolen>,
+    kept: VecDeque<Sockets>,
     /// Rings while something is kept, and for ever once the queue is closed.
     bell: Waker,
     rings: bool,
@@ -72,7 +81,7 @@ impl Queue {
     ///
     /// # Errors
     /// ESHUTDOWN: closed, and nothing is left; EMFILE and its like: somebody who connects cannot be let in.
-    pub fn take(&self, max: usize, receiver: &Receiver, flows: &mut Vec<Stolen>) -> io::Result<()> {
+    pub fn take(&self, max: usize, receiver: &Receiver, flows: &mut Vec<Sockets>) -> io::Result<()> {
         let mut state = self.lock();
         let found = if state.kept.len() < max { state.receive(receiver) } else { Ok(()) };
         let count = state.kept.len().min(max);
@@ -161,11 +170,16 @@ impl State {
                 break state;
             }
         };
+        drop(client.take_refused());
         if state == Answer::Gone {
             self.clients.remove(&key);
         }
         Stats::add(&receiver.stats.stolen, self.received.len() as u64);
-        self.kept.extend(self.received.drain(..));
+        self.kept.extend(self.received.drain(..).filter_map(|flow| match flow.left {
+            Left::Fresh(left) => Some(Sockets { left, right: flow.right }),
+            // Of a pool that nobody took.
+            Left::New(..) | Left::Again(_) => None,
+        }));
     }
 
     fn set_bell(&mut self) {

@@ -20,12 +20,14 @@ use std::sync::Arc;
 
 use modnet_abi::name::pack;
 use modnet_abi::record::MAX_CHAIN;
-use modnet_abi::steal::{Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, NEW, NO_SLOT, STEAL_VERSION};
+use modnet_abi::steal::{
+    Entry, Hello, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, NEW, NO_SLOT, POOLED, STEAL_VERSION,
+};
 
 use super::inbox::{Inbox, State};
-use super::{Client, Receiver, Stolen};
+use super::{Client, Left, Receiver, Stolen};
+use crate::pairs::Pairs;
 use crate::runtime::Runtime;
-use crate::stats::Stats;
 
 /// A HELLO for a chain, as the shim would say it to its module at `position`.
 fn hello(chain: &[&str], position: u32) -> Hello {
@@ -56,7 +58,11 @@ fn hello_message(hello: &Hello) -> Vec<u8> {
 }
 
 fn entry(kind: u32) -> [u8; ENTRY_BYTES] {
-    let Entry { slot, kind } = Entry { slot: NO_SLOT, kind };
+    entry_at(NO_SLOT, kind)
+}
+
+fn entry_at(slot: u32, kind: u32) -> [u8; ENTRY_BYTES] {
+    let Entry { slot, kind } = Entry { slot, kind };
     let mut bytes = [0; ENTRY_BYTES];
     bytes[..4].copy_from_slice(&slot.to_ne_bytes());
     bytes[4..].copy_from_slice(&kind.to_ne_bytes());
@@ -130,7 +136,20 @@ impl Parcel {
 }
 
 fn receiver(runtime: &Runtime, name: &str) -> Receiver {
-    Receiver { runtime: runtime.clone(), name: name.to_owned(), stats: Arc::new(Stats::default()) }
+    receiver_of(runtime, name, Pairs::Fresh)
+}
+
+fn receiver_of(runtime: &Runtime, name: &str, pairs: Pairs) -> Receiver {
+    let (runtime, name) = (runtime.clone(), name.to_owned());
+    Receiver { runtime, name, stats: Arc::default(), pairs, spare: Arc::default() }
+}
+
+/// The socket of a pair that came along.
+fn left(flow: &Stolen) -> &OwnedFd {
+    match &flow.left {
+        Left::Fresh(left) | Left::New(left, _) => left,
+        Left::Again(slot) => panic!("slot {slot} has its pair already"),
+    }
 }
 
 fn count(counter: &AtomicU64) -> u64 {
@@ -180,13 +199,31 @@ impl Queue {
 pub(crate) struct Shim(OwnedFd);
 
 impl Shim {
-    pub(crate) fn connect(runtime: &Runtime, name: &str) -> Self {
-        let fd = crate::registry::connect_queue(runtime, name, 0).unwrap();
-        send(&fd, &hello_message(&hello(&[name], 0)), &[]);
+    pub(crate) fn connect(runtime: &Runtime, chain: &[&str]) -> Self {
+        let fd = crate::registry::connect_queue(runtime, chain[0], 0).unwrap();
+        send(&fd, &hello_message(&hello(chain, 0)), &[]);
         Self(fd)
     }
 
+    /// A client that offers a pool, by whatever descriptors.
+    pub(crate) fn offer(runtime: &Runtime, name: &str, pool: &[RawFd]) -> Self {
+        let shim = Self(crate::registry::connect_queue(runtime, name, 0).unwrap());
+        shim.offer_again(name, pool);
+        shim
+    }
+
+    pub(crate) fn offer_again(&self, name: &str, pool: &[RawFd]) {
+        send(&self.0, &hello_message(&Hello { flags: POOLED, ..hello(&[name], 0) }), pool);
+    }
+
     pub(crate) fn steal(&self, left: OwnedFd, right: OwnedFd) {
-        send(&self.0, &entry(NEW), &[left.as_raw_fd(), right.as_raw_fd()]);
+        self.steal_at(NO_SLOT, Some(left), right);
+    }
+
+    /// A flow on a pair with a slot: a new one, or the one that is there.
+    pub(crate) fn steal_at(&self, slot: u32, left: Option<OwnedFd>, right: OwnedFd) {
+        let kind = if left.is_some() { NEW } else { BEGIN };
+        let fds: Vec<RawFd> = left.iter().chain([&right]).map(AsRawFd::as_raw_fd).collect();
+        send(&self.0, &entry_at(slot, kind), &fds);
     }
 }

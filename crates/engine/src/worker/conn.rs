@@ -1,18 +1,22 @@
 //! The two objects of a connection: the pair towards the application, and the flow towards the network.
 //!
-//! They are two, because a pair will outlive a flow where pairs are used again. What is right of a flow is TCP or a
-//! pair towards the next module.
+//! They are two, because a pair outlives its flow where pairs are pooled. What is right of a flow is TCP or a pair
+//! towards the next module. What the poller saw of a pair between two flows is remembered for the next.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::AtomicU32;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use modnet_pool::{word, Shared};
 use serde_json::{json, Value};
 
-use crate::flow::{self, Hooked, Side, Way};
+use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants};
 use crate::sock;
 use crate::stats::Stats;
+use crate::steal::page::Page;
+use crate::steal::towards;
 
 /// Left: this module's end of the pair whose other end the application, or the module before, has.
 pub struct Pair {
@@ -21,7 +25,139 @@ pub struct Pair {
     /// Whether the poller tells about room.
     pub room: bool,
     /// The flow that it has now.
-    pub flow: u64,
+    pub flow: Option<u64>,
+    /// Its place in a pool; None: it ends with its flow.
+    pub seat: Option<Seat>,
+    /// What was seen and no flow has been told.
+    early: Ready,
+    /// The other end is closed, or half of it: for good.
+    hung_up: bool,
+    /// The client has closed the flow by word.
+    closed: bool,
+    /// Closed, with bytes unread that were meant for the application.
+    unread: bool,
+    /// The network's end was shown: the flow ends the ordinary way.
+    dirty: bool,
+}
+
+/// A pair's place in a pool.
+pub struct Seat {
+    /// The pool, as the worker knows it.
+    pub pool: u64,
+    /// Which pair of it.
+    pub slot: usize,
+    /// The memory, which lives as long as anybody looks at it.
+    pub page: Arc<Page>,
+}
+
+impl Seat {
+    fn word(&self) -> &AtomicU32 {
+        self.page.word(self.slot)
+    }
+}
+
+impl Pair {
+    /// A pair without a flow.
+    pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
+        let early = Ready::default();
+        let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
+        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty }
+    }
+
+    /// A flow begins: what it is to be told at once.
+    pub fn begin(&mut self, flow: u64) -> Option<Ready> {
+        self.flow = Some(flow);
+        (self.closed, self.unread, self.dirty) = (false, false, false);
+        let early = std::mem::take(&mut self.early);
+        let closed = self.heed();
+        match closed {
+            Some(closed) => Some(Ready { readable: true, ..closed }),
+            None => (early != Ready::default()).then_some(early),
+        }
+    }
+
+    /// The poller saw something. The flow that is to be told; None: it is remembered.
+    pub fn saw(&mut self, ready: Ready) -> Option<u64> {
+        self.hung_up |= ready.hang_up || ready.half || ready.failed || ready.urgent;
+        if self.flow.is_none() {
+            let early = &mut self.early;
+            early.readable |= ready.readable;
+            early.half |= ready.half;
+            early.hang_up |= ready.hang_up;
+            early.failed |= ready.failed;
+            early.urgent |= ready.urgent;
+        }
+        self.flow
+    }
+
+    /// Whether the client has closed by word; told once. To be asked before a read: nothing follows what it finds.
+    pub fn heed(&mut self) -> Option<Ready> {
+        let seat = self.seat.as_ref().filter(|_| !self.closed && !self.dirty)?;
+        if !word::is_closed(seat.word()) {
+            return None;
+        }
+        self.closed = true;
+        self.unread = sock::unsent(self.left.as_fd()).is_none_or(|count| count > 0);
+        Some(Ready { hang_up: true, failed: self.unread, ..Ready::default() })
+    }
+
+    /// The same, after a read that found less than it asked for: it may have been closed meanwhile.
+    pub fn heed_now(&mut self) -> Option<Ready> {
+        let seat = self.seat.as_ref().filter(|_| !self.closed && !self.dirty)?;
+        if word::is_closed_now(seat.word()) {
+            return self.heed();
+        }
+        None
+    }
+
+    /// Whether the client has closed by word.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Shows the application the network's end; or is told that the application has closed before.
+    pub fn half_close(&mut self) -> Option<Ready> {
+        if let Some(seat) = &self.seat {
+            if !word::half_close(seat.word()) {
+                return self.heed();
+            }
+            self.dirty = true;
+        }
+        sock::shutdown_write(&self.left);
+        None
+    }
+
+    /// The flow is over. Whether the pair can carry another: the client has closed by word, everything was read
+    /// (`is_drained`), nothing lies unread at the other end.
+    pub fn is_reusable(&self, is_drained: bool) -> bool {
+        self.seat.is_some() && self.closed && !self.dirty && !self.unread && !self.hung_up && is_drained
+    }
+
+    /// It is the client's again.
+    pub fn done(&mut self) {
+        self.flow = None;
+        if let Some(seat) = &self.seat {
+            word::done(seat.word());
+        }
+    }
+
+    /// Takes it away from the client, if it is idle; it is to be freed then.
+    pub fn withdraw(&self) -> bool {
+        self.flow.is_none() && self.seat.as_ref().is_some_and(|seat| word::withdraw(seat.word()))
+    }
+
+    /// Whether its other end is gone.
+    pub fn has_hung_up(&self) -> bool {
+        self.hung_up
+    }
+
+    /// Closes it, then tells the client.
+    pub fn free(self) {
+        drop(self.left);
+        if let Some(seat) = self.seat {
+            word::free(seat.word());
+        }
+    }
 }
 
 /// Right, and everything that belongs to one connection.
@@ -34,6 +170,8 @@ pub struct Flow {
     pub right: OwnedFd,
     /// Whether it is the real socket.
     pub right_is_tcp: bool,
+    /// Where right is a pooled pair.
+    pub seat: Option<towards::Seat>,
     /// Whether the poller tells about room.
     pub room: bool,
     /// What happens next.
@@ -66,6 +204,7 @@ impl Flow {
             pair: None,
             right,
             right_is_tcp,
+            seat: None,
             room: false,
             machine: flow::Flow::new(send_queue, hooked, right_is_tcp),
             state: None,

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`slab`] | numbered places with generations: what an event's token names |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
+//! | [`life`] | how a flow begins, and its one end |
+//! | [`pools`] | pairs that outlive a flow: the module's half |
 //! | [`pipe`] | the way of many bytes that nobody looks at |
 //! | [`pump`] | carries out the commands of [`crate::flow`] |
 //! | [`room`] | when descriptors run out, and the entrance closes |
@@ -14,7 +16,9 @@
 //! event for somebody who has gone; a flow that has much to do gets a turn, then the others.
 
 mod conn;
+mod life;
 mod pipe;
+mod pools;
 mod pump;
 mod room;
 mod slab;
@@ -35,12 +39,12 @@ use crate::hooks::{Hooks, Wants};
 use crate::poll::{Poller, Waker};
 use crate::registry::entrance::Entrance;
 use crate::registry::socket;
-use crate::sock;
 use crate::stats::Stats;
 use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
 use pipe::Pipes;
+use pools::Pool;
 use room::Room;
 use slab::Slab;
 use timers::Timers;
@@ -60,6 +64,7 @@ const CLIENT: u64 = 1;
 const LEFT: u64 = 2;
 const RIGHT: u64 = 3;
 const WAKE: u64 = 4;
+const BELL: u64 = 5;
 const KIND_BITS: u32 = 3;
 
 /// What the others tell a worker.
@@ -99,11 +104,14 @@ pub struct Worker {
     room: Room,
     /// Clients that may send no more, and whose last messages wait for room.
     waiting: VecDeque<u64>,
+    pools: Slab<Pool>,
     pairs: Slab<Pair>,
     flows: Slab<Flow>,
     inbox: Inbox,
     stolen: Vec<Stolen>,
     timers: Timers,
+    /// Whether a trim is among them.
+    trims: bool,
     again: Vec<u64>,
     scratch: Box<[u8]>,
     out: Vec<u8>,
@@ -143,11 +151,13 @@ impl Worker {
             waker,
             listeners,
             clients: Slab::default(),
+            pools: Slab::default(),
             pairs: Slab::default(),
             flows: Slab::default(),
             inbox: Inbox::default(),
             stolen: Vec::new(),
             timers: Timers::default(),
+            trims: false,
             again: Vec::new(),
             out: Vec::new(),
             started: Instant::now(),
@@ -180,7 +190,11 @@ impl Worker {
             if !self.timers.is_empty() {
                 let now = self.now();
                 while let Some(token) = self.timers.due(now) {
-                    self.resume(token, now);
+                    if token == pools::TRIM {
+                        self.trim();
+                    } else {
+                        self.resume(token, now);
+                    }
                 }
             }
             if let Some(deadline) = self.deadline {
@@ -219,12 +233,9 @@ impl Worker {
         match event.token & ((1 << KIND_BITS) - 1) {
             LISTENER => self.accept(usize::try_from(key).unwrap_or(usize::MAX)),
             CLIENT => self.receive(key),
-            LEFT => {
-                if let Some(flow) = self.pairs.get_mut(key).map(|pair| pair.flow) {
-                    self.ready(flow, crate::flow::Side::Left, event.ready);
-                }
-            }
+            LEFT => self.left_ready(key, event.ready),
             RIGHT => self.ready(key, crate::flow::Side::Right, event.ready),
+            BELL => self.hear(key),
             _ => self.obey(),
         }
     }
@@ -238,7 +249,7 @@ impl Worker {
                 let key = self.clients.insert(Client::new(fd, cpu));
                 if self.poller.add_level(raw, key << KIND_BITS | CLIENT).is_err() {
                     Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
-                    self.clients.remove(key);
+                    self.forget(key);
                 }
             }
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -249,21 +260,27 @@ impl Worker {
     fn receive(&mut self, key: u64) {
         loop {
             if self.messages() == 0 {
+                self.relieve();
+            }
+            if self.messages() == 0 {
                 return self.close_entrance();
             }
             match self.take(key) {
                 State::More => {}
                 State::Drained => return,
-                State::Gone => {
-                    self.clients.remove(key);
-                    return;
-                }
+                State::Gone => return self.forget(key),
             }
         }
     }
 
+    /// Descriptors of flows, and of pairs without one, in the whole process.
+    fn used(&self) -> u64 {
+        let spare = self.shared.receiver.spare.load(Ordering::Relaxed);
+        room::EACH * self.shared.flows.load(Ordering::Relaxed) + spare
+    }
+
     fn messages(&self) -> usize {
-        self.room.messages(self.shared.flows.load(Ordering::Relaxed), self.clients.len())
+        self.room.messages(self.used(), self.clients.len())
     }
 
     /// Takes what has come from a client, as much as there is room for.
@@ -272,10 +289,17 @@ impl Worker {
         let Some(client) = self.clients.get_mut(key) else { return State::Gone };
         let mut stolen = std::mem::take(&mut self.stolen);
         let state = client.receive(&mut self.inbox, &self.shared.receiver, &mut stolen, most);
+        let (pool, offer, refused) = (client.pool, client.take_offer(), client.take_refused());
         for one in stolen.drain(..) {
-            self.begin(one);
+            self.begin(one, pool);
         }
         self.stolen = stolen;
+        for left in refused {
+            self.refuse(left, pool);
+        }
+        if let Some(offer) = offer {
+            self.accept_pool(key, offer);
+        }
         state
     }
 
@@ -318,44 +342,14 @@ impl Worker {
             }
             if self.take(key) != State::More {
                 // Everything was taken; whoever sends now gets EPIPE and passes without this module.
-                self.clients.remove(key);
+                self.forget(key);
                 self.waiting.pop_front();
             }
         }
-        let flows = self.shared.flows.load(Ordering::Relaxed);
-        if self.room.is_closed() && self.deadline.is_none() && self.room.is_roomy(flows, self.clients.len()) {
+        let roomy = self.room.is_roomy(self.used(), self.clients.len());
+        if self.room.is_closed() && self.deadline.is_none() && roomy {
             // A refusal is tried again in the next turn.
             let _ = self.room.open();
-        }
-    }
-
-    /// A stolen socket becomes a pair and a flow.
-    fn begin(&mut self, stolen: Stolen) {
-        let shared = Arc::clone(&self.shared);
-        Stats::add(&shared.receiver.stats.stolen, 1);
-        shared.flows.fetch_add(1, Ordering::Relaxed);
-        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
-        let (left, right) = (stolen.left.as_raw_fd(), stolen.right.as_raw_fd());
-        let mut flow =
-            Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
-        flow.open(self.wants, &*shared.hooks);
-        let flow = self.flows.insert(flow);
-        let pair = self.pairs.insert(Pair { left: stolen.left, room: false, flow });
-        if let Some(flow) = self.flows.get_mut(flow) {
-            flow.pair = Some(pair);
-        }
-        let watched = self
-            .poller
-            .add(left, pair << KIND_BITS | LEFT, false)
-            .and_then(|()| self.poller.add(right, flow << KIND_BITS | RIGHT, false));
-        if watched.is_err() {
-            Stats::add(&shared.receiver.stats.no_descriptor, 1);
-            self.end(flow, true);
-            return;
-        }
-        if self.wants.opened {
-            self.call_opened(flow);
-            self.pump(flow);
         }
     }
 
@@ -371,32 +365,6 @@ impl Worker {
             flow.timer = None;
             self.pump(key);
         }
-    }
-
-    /// The one end of a flow.
-    fn end(&mut self, key: u64, reset: bool) {
-        let Some(mut flow) = self.flows.remove(key) else { return };
-        let shared = Arc::clone(&self.shared);
-        flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
-        let app_gone = flow.machine.left_is_gone();
-        if flow.right_is_tcp {
-            if reset || sock::close_is_reset(&flow.right) {
-                sock::reset(&flow.right);
-            } else {
-                sock::shutdown_write(&flow.right);
-            }
-        } else if reset {
-            sock::announce_reset(&flow.right);
-        }
-        if !app_gone {
-            // The application's hidden duplicate keeps the registration alive.
-            self.poller.remove(flow.right.as_raw_fd());
-        }
-        if let Some(pair) = flow.pair {
-            self.pairs.remove(pair);
-        }
-        drop(flow);
-        shared.flows.fetch_sub(1, Ordering::Relaxed);
     }
 
     fn obey(&mut self) {

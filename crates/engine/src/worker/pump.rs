@@ -1,6 +1,6 @@
 //! Carries out what a flow's machine says: reads, calls hooks, sends, arms the poller.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use super::conn::Flow;
@@ -45,11 +45,16 @@ impl Worker {
                         break;
                     }
                     reads += 1;
+                    let outbound = way == Way::Outbound;
+                    if let Some(closed) = outbound.then(|| pair.heed()).flatten() {
+                        flow.machine.ready(Side::Left, closed);
+                    }
                     let native = flow.machine.is_native(way);
-                    let source = if way == Way::Outbound { &pair.left } else { &flow.right };
+                    let source = if outbound { &pair.left } else { &flow.right };
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
                     let first = if native && !busy { FIRST } else { READ };
                     let asked = most.min(first).min(self.scratch.len());
+                    let mut is_short = false;
                     let pipe = busy.then(|| self.pipes.take()).flatten();
                     let outcome = match &pipe {
                         Some(pipe) => pipe.fill(source, most),
@@ -74,14 +79,24 @@ impl Worker {
                             }
                             in_hand = count;
                             hand = Hand::Scratch;
+                            is_short = count < asked;
                         }
-                        Outcome::Again => flow.machine.drained(way),
+                        // Closed by word: nothing follows. (A pipe may have reasons of its own; then a read tells.)
+                        Outcome::Again if outbound && pair.is_closed() => {
+                            if pipe.is_none() {
+                                flow.machine.end_of(way);
+                            }
+                        }
+                        Outcome::Again => {
+                            flow.machine.drained(way);
+                            is_short = true;
+                        }
                         Outcome::End => {
                             // A close whose event is still on its way is no half-close: a FIN now would come ahead of
                             // the reset that may have to follow.
                             if way == Way::Outbound
                                 && !flow.machine.left_is_gone()
-                                && sock::has_hung_up(source)
+                                && sock::has_hung_up(source.as_fd())
                             {
                                 let hang_up = Ready { hang_up: true, ..Ready::default() };
                                 flow.machine.ready(Side::Left, hang_up);
@@ -92,6 +107,9 @@ impl Worker {
                     }
                     if let Some(pipe) = pipe {
                         self.pipes.give(pipe);
+                    }
+                    if let Some(closed) = (outbound && is_short).then(|| pair.heed_now()).flatten() {
+                        flow.machine.ready(Side::Left, closed);
                     }
                 }
                 Command::Hook(way) => {
@@ -160,8 +178,15 @@ impl Worker {
                     }
                 }
                 Command::HookEnd(way) => self.call_end(key, way),
-                Command::Shutdown(way) => {
-                    sock::shutdown_write(if way == Way::Outbound { &flow.right } else { &pair.left });
+                Command::Shutdown(Way::Outbound) => {
+                    // Half-closed, a pair ends the ordinary way; that is said first.
+                    drop(flow.seat.take());
+                    sock::shutdown_write(&flow.right);
+                }
+                Command::Shutdown(Way::Inbound) => {
+                    if let Some(closed) = pair.half_close() {
+                        flow.machine.ready(Side::Left, closed);
+                    }
                 }
                 Command::Close { reset } => {
                     self.end(key, reset);

@@ -12,7 +12,9 @@ use crate::error::Result;
 use crate::registry::entrance::Entrance;
 
 /// A flow's descriptors: left and right.
-const EACH: u64 = 2;
+pub const EACH: u64 = 2;
+/// A client's: its connection, ours to the next module, and the bells of their pools.
+const CLIENT: u64 = 4;
 
 /// One worker's view of the process's descriptors.
 pub struct Room {
@@ -38,13 +40,13 @@ impl Room {
         usize::try_from(self.slack() / 8).unwrap_or(usize::MAX)
     }
 
-    /// How many messages fit, with so many flows in the process and clients of this worker.
-    pub fn messages(&self, flows: u64, clients: usize) -> usize {
-        let used = EACH * flows + self.workers * clients as u64 + self.slack();
+    /// How many messages fit, with so many descriptors used by pairs and flows of the process, and clients of this worker.
+    pub fn messages(&self, pairs: u64, clients: usize) -> usize {
+        let used = pairs + self.workers * CLIENT * clients as u64 + self.slack();
         let free = self.limit.saturating_sub(used) / self.workers;
         let messages = usize::try_from(free).unwrap_or(usize::MAX) / MAX_FDS;
         // With a limit below all reason one at a time is tried.
-        messages.max(usize::from(flows == 0))
+        messages.max(usize::from(pairs == 0))
     }
 
     /// Whether shims pass without this worker.
@@ -53,8 +55,8 @@ impl Room {
     }
 
     /// Whether it is time to open again: when a quarter of the flows has ended, not at the first.
-    pub fn is_roomy(&self, flows: u64, clients: usize) -> bool {
-        self.messages(flows + flows / 3, clients) > 0
+    pub fn is_roomy(&self, pairs: u64, clients: usize) -> bool {
+        self.messages(pairs + pairs / 3, clients) > 0
     }
 
     /// Shims pass without this worker from now on.
@@ -95,21 +97,21 @@ mod tests {
     #[test]
     fn nothing_is_taken_that_may_not_fit() {
         let room = Room { entrances: Vec::new(), limit: 20_000, workers: 2, closed: false };
-        let most = |flows| room.messages(flows, 4) * MAX_FDS * 2;
+        let most = |flows| room.messages(EACH * flows, 4) * MAX_FDS * 2;
         for flows in (0..10_000).step_by(7) {
             let most = most(flows) as u64;
             assert!(most == 0 || 2 * flows + most + room.slack() <= 20_000, "{flows}");
         }
-        assert!(room.messages(9_500, 4) > 0);
-        assert_eq!(room.messages(9_750, 4), 0);
-        assert_eq!(room.messages(20_000, 4), 0);
+        assert!(room.messages(EACH * 9_500, 4) > 0);
+        assert_eq!(room.messages(EACH * 9_750, 4), 0);
+        assert_eq!(room.messages(EACH * 20_000, 4), 0);
     }
 
     #[test]
     fn it_opens_later_than_it_closed() {
         let room = Room { entrances: Vec::new(), limit: 1024, workers: 1, closed: false };
-        let closes = (0..).find(|flows| room.messages(*flows, 1) == 0).unwrap();
-        let opens = (0..closes).rev().find(|flows| room.is_roomy(*flows, 1)).unwrap();
+        let closes = (0..).find(|flows| room.messages(EACH * flows, 1) == 0).unwrap();
+        let opens = (0..closes).rev().find(|flows| room.is_roomy(EACH * flows, 1)).unwrap();
         assert!(opens > 300 && closes - opens > 100, "{opens} {closes}");
     }
 

@@ -1,7 +1,16 @@
 //! A worker on its own thread, with real sockets: TCP over loopback on the right, the application's pair on the left.
 //!
 //! What the flow's machine decides is tested in `crate::flow`; here, that the kernel sees it.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | [`chain`] | two workers in a row, with fresh pairs and with pooled ones |
+//! | [`pooled`] | a client's pool step by step, in order and out of it |
+//! | [`urgent`] | urgent data of the network's |
+//! | here | one worker with a pair of its own for each flow |
 
+mod chain;
+mod pooled;
 mod urgent;
 
 use std::io::{ErrorKind, Read, Write};
@@ -13,31 +22,33 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use std::os::fd::AsFd;
+
 use super::*;
 use crate::hooks::Forward;
+use crate::pairs::Pairs;
 use crate::registry::Registration;
+use crate::runtime::Runtime;
 use crate::scratch::Scratch;
+use crate::sock;
 
 /// No test waits longer for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-struct Running {
+/// A worker of a registered module.
+struct Module {
     shared: Arc<Shared>,
     orders: Sender<Order>,
     waker: Arc<Waker>,
     thread: JoinHandle<std::io::Result<()>>,
-    shim: crate::steal::tests::Shim,
-    listener: TcpListener,
-    _registration: Registration,
-    _scratch: Scratch,
+    registration: Registration,
 }
 
-impl Running {
-    fn start(send_queue: usize) -> Self {
-        let scratch = Scratch::new();
-        let runtime = scratch.runtime();
-        let mut registration = Registration::bind(&runtime, "m", &[0]).unwrap();
-        let receiver = Receiver { runtime, name: "m".to_owned(), stats: Arc::default() };
+impl Module {
+    fn start(runtime: &Runtime, name: &str, pairs: Pairs, send_queue: usize) -> Self {
+        let mut registration = Registration::bind(runtime, name, &[0]).unwrap();
+        let (runtime, name) = (runtime.clone(), name.to_owned());
+        let receiver = Receiver { runtime, name, stats: Arc::default(), pairs, spare: Arc::default() };
         let shared = Arc::new(Shared {
             receiver,
             hooks: Arc::new(Forward),
@@ -51,9 +62,44 @@ impl Running {
         let queues = std::mem::take(&mut registration.queues);
         let worker = Worker::new(Arc::clone(&shared), queues, listening, Arc::clone(&waker)).unwrap();
         let thread = std::thread::spawn(move || worker.run());
-        let shim = crate::steal::tests::Shim::connect(&shared.receiver.runtime, "m");
+        Self { shared, orders, waker, thread, registration }
+    }
+
+    fn drain(&self, time: Duration) {
+        self.orders.send(Order::Drain(Instant::now() + time)).unwrap();
+        self.waker.ring();
+    }
+
+    /// Ends the worker, which must have no flow left, and gives what it counted.
+    fn end(self) -> Arc<Shared> {
+        drop(self.registration);
+        self.orders.send(Order::Drain(Instant::now() + PATIENCE)).unwrap();
+        self.waker.ring();
+        let before = Instant::now();
+        self.thread.join().unwrap().unwrap();
+        assert!(before.elapsed() < PATIENCE, "a flow did not end");
+        assert_eq!(self.shared.flows.load(Ordering::Relaxed), 0);
+        assert_eq!(self.shared.receiver.spare.load(Ordering::Relaxed), 0, "a pair was left behind");
+        self.shared
+    }
+}
+
+struct Running {
+    module: Module,
+    shared: Arc<Shared>,
+    shim: crate::steal::tests::Shim,
+    listener: TcpListener,
+    _scratch: Scratch,
+}
+
+impl Running {
+    fn start(send_queue: usize) -> Self {
+        let scratch = Scratch::new();
+        let runtime = scratch.runtime();
+        let module = Module::start(&runtime, "m", Pairs::Fresh, send_queue);
+        let shim = crate::steal::tests::Shim::connect(&runtime, &["m"]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { shared, orders, waker, thread, shim, listener, _registration: registration, _scratch: scratch }
+        Self { shared: Arc::clone(&module.shared), module, shim, listener, _scratch: scratch }
     }
 
     /// A connection: the application's socket, the network's.
@@ -71,9 +117,8 @@ impl Running {
 
     /// A connection that is not stolen yet: the network's socket, the real one.
     fn accept(&self) -> (TcpStream, TcpStream) {
-        let network = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
-        network.set_read_timeout(Some(PATIENCE)).unwrap();
-        (network, self.listener.accept().unwrap().0)
+        let (real, network) = connection(&self.listener);
+        (network, real)
     }
 
     /// Hands it to the worker; the application's socket.
@@ -87,26 +132,24 @@ impl Running {
     /// Read from the applications, by all flows.
     fn bytes_on_their_way(&self) -> u64 {
         let (sender, answer) = channel();
-        self.orders.send(Order::List(sender)).unwrap();
-        self.waker.ring();
+        self.module.orders.send(Order::List(sender)).unwrap();
+        self.module.waker.ring();
         let flows = answer.recv_timeout(PATIENCE).unwrap();
         flows.iter().map(|flow| flow["bytes_outbound"].as_u64().unwrap()).sum()
     }
 
-    fn drain(&self, time: Duration) {
-        self.orders.send(Order::Drain(Instant::now() + time)).unwrap();
-        self.waker.ring();
-    }
-
     /// Ends the worker, which must have no flow left, and gives what it counted.
     fn end(self) -> Arc<Shared> {
-        self.drain(PATIENCE);
-        let before = Instant::now();
-        self.thread.join().unwrap().unwrap();
-        assert!(before.elapsed() < PATIENCE, "a flow did not end");
-        assert_eq!(self.shared.flows.load(Ordering::Relaxed), 0);
-        self.shared
+        self.module.end()
     }
+}
+
+/// A connection: the real socket, the network's end.
+fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
+    let network = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (real, _) = listener.accept().unwrap();
+    network.set_read_timeout(Some(PATIENCE)).unwrap();
+    (real, network)
 }
 
 fn count(counter: &AtomicU64) -> u64 {
@@ -270,10 +313,10 @@ fn an_application_that_resets_never_ends_in_order() {
     let running = Running::start(1 << 16);
     let (application, left) = UnixStream::pair().unwrap();
     drop(application);
-    assert!(sock::has_hung_up(&left.into()));
+    assert!(sock::has_hung_up(left.as_fd()));
     let (application, left) = UnixStream::pair().unwrap();
     application.shutdown(Shutdown::Write).unwrap();
-    assert!(!sock::has_hung_up(&left.into()));
+    assert!(!sock::has_hung_up(left.as_fd()));
     // Often enough that the close meets the worker in every place of its turn.
     for round in 0..2000 {
         let (mut application, mut network, real) = running.connect_and_keep();
@@ -372,11 +415,11 @@ fn when_the_time_to_drain_is_over_flows_are_cut_and_counted() {
     let (mut application, mut network) = running.connect();
     network.write_all(b"x").unwrap();
     application.read_exact(&mut [0]).unwrap();
-    running.drain(Duration::ZERO);
+    running.module.drain(Duration::ZERO);
     assert_eq!(network.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(rest(&mut application), b"");
     let shared = Arc::clone(&running.shared);
-    running.thread.join().unwrap().unwrap();
+    running.module.thread.join().unwrap().unwrap();
     assert_eq!((count(&shared.receiver.stats.cut), count(&shared.receiver.stats.ended)), (1, 1));
 }
 

@@ -1,6 +1,6 @@
 //! Messages and HELLOs, right and wrong.
 
-use modnet_abi::steal::{BEGIN, MAX_ENTRIES, MAX_FDS, POOLED};
+use modnet_abi::steal::{MAX_ENTRIES, MAX_FDS};
 
 use super::*;
 use crate::scratch::Scratch;
@@ -12,12 +12,16 @@ fn read(bytes: &[u8], parcel: &Parcel) -> (Vec<&'static str>, Vec<OwnedFd>) {
     send(&shim, bytes, &parcel.raw());
     let (mut kinds, mut fds) = (Vec::new(), Vec::new());
     let state = Inbox::default().receive(&module, usize::MAX, |message| match message {
-        Message::Hello(_) => kinds.push("hello"),
-        Message::New { left, right } => {
+        Message::Hello(..) => kinds.push("hello"),
+        Message::New { left, right, .. } => {
             kinds.push("new");
             fds.extend([left, right]);
         }
-        Message::Lost => kinds.push("lost"),
+        Message::Begin { right, .. } => {
+            kinds.push("begin");
+            fds.push(right);
+        }
+        Message::Lost(_) => kinds.push("lost"),
         Message::NotUnderstood => kinds.push("?"),
     });
     assert_eq!(state, State::Drained);
@@ -80,7 +84,7 @@ fn a_message_that_is_too_long_is_not_half_understood() {
 #[test]
 fn behind_an_unknown_entry_nothing_is_believed() {
     let mut parcel = Parcel::new(6);
-    let (kinds, flows) = read(&[entry(NEW), entry(BEGIN), entry(NEW)].concat(), &parcel);
+    let (kinds, flows) = read(&[entry(NEW), entry(9), entry(NEW)].concat(), &parcel);
     assert_eq!(kinds, ["new", "?"]);
     assert_eq!(parcel.held(), [true, true, false, false, false, false]);
     drop(flows);
@@ -187,6 +191,7 @@ fn a_wrong_hello_ends_the_connection_and_its_flows_are_closed() {
     bad_name.chain[1] = [b'/'; 32];
     let wrong = [
         Hello { version: STEAL_VERSION + 1, ..good },
+        // The memory and the bell did not come along.
         Hello { flags: POOLED, ..good },
         Hello { position: 2, ..good },
         Hello { position: 1, ..good },

@@ -58,9 +58,9 @@ fn the_next_module_gets_the_networks_side_and_we_get_a_pair_to_it() {
     assert_eq!((origin.position, origin.application, origin.token), (1, 77, [7; 16]));
     for (at, (mine, their)) in queue.flows.iter().zip(&theirs.flows).enumerate() {
         assert!(!mine.right_is_tcp && their.right_is_tcp);
-        assert!(are_joined(&mine.left, &mut parcel.kept[2 * at]));
+        assert!(are_joined(left(mine), &mut parcel.kept[2 * at]));
         assert!(are_joined(&their.right, &mut parcel.kept[2 * at + 1]));
-        assert!(are_joined(&mine.right, &mut UnixStream::from(their.left.try_clone().unwrap())));
+        assert!(are_joined(&mine.right, &mut UnixStream::from(left(their).try_clone().unwrap())));
     }
     // Nobody but the next module holds the network's side.
     drop(theirs);

@@ -1,0 +1,50 @@
+//! The memory that a client (the shim, or a module towards the next one) and a module share, so that their pairs outlive a flow.
+//!
+//! One page per connection to a steal queue: a memfd of [`POOL_BYTES`] bytes, sealed against shrinking, which the HELLO
+//! with the flag `POOLED` brings, with an eventfd. What the bits mean and who may set which, when, is `modnet-pool`'s
+//! table. Everything here is written by two processes that need not trust each other: whatever it holds may only
+//! decide about flows of that client, never about memory.
+
+use core::sync::atomic::{AtomicU32, AtomicU64};
+
+/// Pairs of one connection. More flows than that at one time go over fresh pairs: it holds what accept bursts bring.
+pub const SLOTS: usize = 4096;
+/// Slots whose closing one word of [`PoolPage::closed`] tells.
+pub const SLOTS_PER_WORD: usize = 64;
+/// Bytes of the memfd.
+pub const POOL_BYTES: usize = size_of::<PoolPage>();
+/// What the module writes into [`PoolPage::accepted`]; changes with every change of layout or meaning.
+pub const ACCEPTED: u32 = 1;
+
+/// Client: nothing more will be written into the pair or read from it.
+pub const CLOSED: u32 = 1;
+/// Client: taken out of the pool; the flow ends by the end of its near socket, and the pair with it.
+pub const ORDINARY: u32 = 2;
+/// Module: left was half-closed or closed, since the network's end had to be shown.
+pub const DIRTY: u32 = 4;
+/// Module: everything was read, nothing more will be written: the pair is the client's.
+pub const DONE: u32 = 8;
+/// Module: left is closed; the slot may get a new pair.
+pub const FREE: u32 = 16;
+
+/// A word with a cache line of its own: the two sides write on different cores.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Line(pub AtomicU32);
+
+/// The shared memory. All zeroes is where it begins.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PoolPage {
+    /// [`ACCEPTED`] once the module has taken the offer; before, and for ever where it does not, every pair is fresh.
+    pub accepted: Line,
+    /// Not 0: the eventfd has been written to since the module last looked at `closed`.
+    pub bell: Line,
+    /// One bit per slot: closed with nothing left to read, so that no event of its own tells.
+    pub closed: [AtomicU64; SLOTS / SLOTS_PER_WORD],
+    /// One word per slot.
+    pub words: [Line; SLOTS],
+}
+
+const _: () = assert!(SLOTS.is_multiple_of(SLOTS_PER_WORD));
+const _: () = assert!(POOL_BYTES == 128 + SLOTS / 8 + 64 * SLOTS);

@@ -1,0 +1,137 @@
+//! The memory of a pool (`abi::pool`), made and mapped: the one owner of memfd and mmap.
+//!
+//! Rules: a memfd that could shrink is refused, since touching what is gone would kill this process; whatever stands in
+//! the memory is atomics, of which any value is valid.
+
+use std::fs::File;
+use std::io;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::ptr;
+
+use modnet_abi::pool::{PoolPage, POOL_BYTES};
+
+/// A mapping of a pool's memory; unmapped with it.
+#[derive(Debug)]
+pub struct Page(*mut PoolPage);
+
+// SAFETY: a PoolPage is atomics only, and the mapping belongs to no thread.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// New memory, and the descriptor that another process can map it by.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new() -> io::Result<(Self, OwnedFd)> {
+        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+        // SAFETY: the name is a NUL-terminated literal; the descriptor is ours when the call succeeds.
+        let file = unsafe {
+            let fd = libc::memfd_create(c"modnet-pool".as_ptr(), flags);
+            if fd < 0 {
+                return Err(io::Error::last_os_error());
+            }
+            File::from_raw_fd(fd)
+        };
+        file.set_len(POOL_BYTES as u64)?;
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        // SAFETY: no memory is passed.
+        if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let fd = OwnedFd::from(file);
+        Ok((Self::map(&fd)?, fd))
+    }
+
+    /// The memory that a client offers.
+    ///
+    /// # Errors
+    /// EPROTO where it is no memfd of the right length, sealed; else what mmap says.
+    pub fn offered(fd: OwnedFd) -> io::Result<Self> {
+        let file = File::from(fd);
+        // SAFETY: no memory is passed.
+        let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+        let sealed = seals >= 0 && seals & libc::F_SEAL_SHRINK != 0;
+        if !sealed || file.metadata()?.len() != POOL_BYTES as u64 {
+            return Err(io::Error::from_raw_os_error(libc::EPROTO));
+        }
+        Self::map(&OwnedFd::from(file))
+    }
+
+    fn map(fd: &OwnedFd) -> io::Result<Self> {
+        let access = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the kernel chooses the place; nothing of ours is there.
+        let at =
+            unsafe { libc::mmap(ptr::null_mut(), POOL_BYTES, access, libc::MAP_SHARED, fd.as_raw_fd(), 0) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self(at.cast()))
+    }
+}
+
+impl Deref for Page {
+    type Target = PoolPage;
+
+    fn deref(&self) -> &PoolPage {
+        // SAFETY: mapped, whole pages, until drop; its length cannot shrink; every bit pattern is a PoolPage.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and nobody can borrow it any more.
+        unsafe { libc::munmap(self.0.cast(), POOL_BYTES) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+
+    #[test]
+    fn both_sides_see_the_same_memory_and_it_begins_with_zeroes() {
+        let (ours, fd) = Page::new().unwrap();
+        let theirs = Page::offered(fd).unwrap();
+        assert!(ours.words.iter().all(|word| word.0.load(Ordering::Relaxed) == 0));
+        ours.words[7].0.store(5, Ordering::Relaxed);
+        assert_eq!(theirs.words[7].0.load(Ordering::Relaxed), 5);
+    }
+
+    #[test]
+    fn memory_that_could_shrink_or_is_too_short_or_none_is_refused() {
+        let memory = |length: u64, seals: i32| {
+            // SAFETY: as in `Page::new`.
+            let file = unsafe {
+                File::from_raw_fd(libc::memfd_create(
+                    c"x".as_ptr(),
+                    libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING,
+                ))
+            };
+            file.set_len(length).unwrap();
+            // SAFETY: no memory is passed.
+            assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) }, 0);
+            Page::offered(file.into()).map(drop).map_err(|e| e.raw_os_error())
+        };
+        let right = POOL_BYTES as u64;
+        assert_eq!(memory(right, libc::F_SEAL_SHRINK), Ok(()));
+        assert_eq!(memory(right, libc::F_SEAL_GROW), Err(Some(libc::EPROTO)));
+        assert_eq!(memory(right - 1, libc::F_SEAL_SHRINK), Err(Some(libc::EPROTO)));
+        assert_eq!(memory(right + 1, libc::F_SEAL_SHRINK), Err(Some(libc::EPROTO)));
+        // Nobody may write: then nobody can map it for writing.
+        assert!(memory(right, libc::F_SEAL_SHRINK | libc::F_SEAL_WRITE).is_err());
+        let file = File::open("/proc/self/exe").unwrap();
+        assert_eq!(Page::offered(file.into()).err().and_then(|e| e.raw_os_error()), Some(libc::EPROTO));
+    }
+
+    #[test]
+    fn what_was_offered_cannot_shrink_any_more() {
+        let (_page, fd) = Page::new().unwrap();
+        assert!(File::from(fd).set_len(0).is_err());
+    }
+}

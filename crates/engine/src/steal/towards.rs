@@ -1,0 +1,208 @@
+//! This module's pairs towards the next one: the client's half of `modnet-pool`, with this process' system calls.
+//!
+//! One [`Towards`] per connection. Flows hold a [`Seat`]; a connection that is gone ends the book, and flows that
+//! still run end the ordinary way. Used by one worker at a time.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use modnet_abi::pool::ACCEPTED;
+use modnet_abi::steal::{Entry, BEGIN, NEW, NO_SLOT};
+use modnet_pool::{Book, Fate, Lease, System, Taken};
+
+use super::page::Page;
+use crate::poll::Waker;
+use crate::sock;
+use crate::stats::Stats;
+
+/// The pairs of one connection.
+#[derive(Debug)]
+pub struct Towards {
+    page: Page,
+    bell: Waker,
+    book: Book,
+    stats: Arc<Stats>,
+    /// Descriptors without a flow, of the whole process, and how many of them are here.
+    spare: Arc<AtomicU64>,
+    counted: AtomicUsize,
+}
+
+impl Towards {
+    /// An empty pool, and the memory's descriptor, which the HELLO takes along with [`Towards::bell`].
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn new(stats: Arc<Stats>, spare: Arc<AtomicU64>) -> io::Result<(Arc<Self>, OwnedFd)> {
+        let (page, memory) = Page::new()?;
+        let (bell, book, counted) = (Waker::new()?, Book::new(), AtomicUsize::new(0));
+        Ok((Arc::new(Self { page, bell, book, stats, spare, counted }), memory))
+    }
+
+    /// The eventfd.
+    pub fn bell(&self) -> RawFd {
+        self.bell.as_raw_fd()
+    }
+
+    /// What a new flow takes to the next module; None: it has not accepted (yet), or every slot is used.
+    fn take(self: &Arc<Self>) -> Option<Taken> {
+        if self.page.accepted.0.load(Ordering::Acquire) != ACCEPTED {
+            return None;
+        }
+        let taken = self.book.take(&*self.page, &**self);
+        self.settle();
+        taken
+    }
+
+    /// Closes what was not needed for long (`all`: everything idle). How many descriptors are still kept.
+    pub fn trim(&self, all: bool) -> usize {
+        let kept = self.book.trim(&*self.page, self, all);
+        self.settle();
+        kept
+    }
+
+    /// The connection is gone.
+    pub fn end(&self) {
+        self.book.end(self);
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let now = self.book.kept();
+        let before = self.counted.swap(now, Ordering::Relaxed);
+        self.spare.fetch_add((now as u64).wrapping_sub(before as u64), Ordering::Relaxed);
+    }
+}
+
+impl System for Towards {
+    fn close(&self, fd: i32) {
+        // SAFETY: the book gives away what it kept, once.
+        drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    }
+    fn holds_bytes(&self, fd: i32) -> bool {
+        // SAFETY: the book's, and open.
+        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+        sock::unread(fd).is_none_or(|count| count > 0) || sock::unsent(fd).is_none_or(|count| count > 0)
+    }
+    fn is_unread(&self, fd: i32) -> bool {
+        // SAFETY: as above.
+        sock::unsent(unsafe { BorrowedFd::borrow_raw(fd) }).is_some_and(|count| count > 0)
+    }
+    fn is_hung_up(&self, fd: i32) -> bool {
+        // SAFETY: as above.
+        sock::has_hung_up(unsafe { BorrowedFd::borrow_raw(fd) })
+    }
+    fn ring(&self) {
+        self.bell.ring();
+    }
+    fn count(&self, fate: Fate) {
+        let stats = &self.stats;
+        let counter = match fate {
+            Fate::Dirty => &stats.pairs_dirty,
+            Fate::Unread => &stats.pairs_unread,
+            Fate::Ordinary => &stats.pairs_ordinary,
+            Fate::Killed => &stats.pairs_killed,
+            Fate::Trimmed => &stats.pairs_trimmed,
+        };
+        Stats::add(counter, 1);
+    }
+}
+
+/// What a flow holds while its right is a pooled pair. Dropped, the pair ends the ordinary way, with its near socket.
+#[derive(Debug)]
+pub struct Seat {
+    towards: Arc<Towards>,
+    lease: Option<Lease>,
+    /// It had a flow before: the worker watches its near socket already.
+    pub again: bool,
+}
+
+impl Seat {
+    /// The flow has ended in order and everything was written to `near`, which goes back into the book.
+    pub fn close(mut self, near: OwnedFd) {
+        if let Some(lease) = self.lease.take() {
+            self.towards.book.close(&*self.towards.page, lease, near.into_raw_fd(), &*self.towards);
+            self.towards.settle();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            self.towards.book.ordinary(&*self.towards.page, lease, &*self.towards);
+        }
+    }
+}
+
+/// One flow's way to the next module, before the message that says so is sent.
+pub struct Place {
+    seat: Option<Seat>,
+    near: OwnedFd,
+    /// The end that the next module gets; None: it has it already.
+    far: Option<OwnedFd>,
+}
+
+impl Place {
+    /// A pair of the pool if there is one, else a fresh one.
+    ///
+    /// # Errors
+    /// EMFILE, ENFILE, ENOMEM.
+    pub fn take(towards: Option<&Arc<Towards>>) -> io::Result<Self> {
+        let Some((towards, taken)) = towards.and_then(|towards| Some((towards, towards.take()?))) else {
+            let (near, far) = sock::pair()?;
+            return Ok(Self { seat: None, near, far: Some(far) });
+        };
+        let towards = Arc::clone(towards);
+        if let Some(near) = taken.near {
+            // SAFETY: the book gives away what it kept, once.
+            let near = unsafe { OwnedFd::from_raw_fd(near) };
+            return Ok(Self {
+                seat: Some(Seat { towards, lease: Some(taken.lease), again: true }),
+                near,
+                far: None,
+            });
+        }
+        match sock::pair() {
+            Ok((near, far)) => Ok(Self {
+                seat: Some(Seat { towards, lease: Some(taken.lease), again: false }),
+                near,
+                far: Some(far),
+            }),
+            Err(error) => {
+                towards.book.undo(&*towards.page, taken, &*towards);
+                Err(error)
+            }
+        }
+    }
+
+    /// What the message says.
+    pub fn entry(&self) -> Entry {
+        let slot = self.seat.as_ref().and_then(|seat| seat.lease.as_ref()).map_or(NO_SLOT, Lease::slot);
+        Entry { slot, kind: if self.far.is_some() { NEW } else { BEGIN } }
+    }
+
+    /// The descriptor that goes along, before the network's.
+    pub fn far(&self) -> Option<RawFd> {
+        self.far.as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    /// The message was sent: what the flow has on its right.
+    pub fn sent(self, stats: &Stats) -> (OwnedFd, Option<Seat>) {
+        let counter = if self.far.is_some() { &stats.pairs_new } else { &stats.pairs_reused };
+        Stats::add(counter, 1);
+        (self.near, self.seat)
+    }
+
+    /// The message was not sent.
+    pub fn undo(self) {
+        let Some(mut seat) = self.seat else { return };
+        if let Some(lease) = seat.lease.take() {
+            let near = self.far.is_none().then(|| self.near.into_raw_fd());
+            let towards = &seat.towards;
+            towards.book.undo(&*towards.page, Taken { lease, near }, &**towards);
+            towards.settle();
+        }
+    }
+}

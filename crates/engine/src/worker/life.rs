@@ -1,0 +1,120 @@
+//! How a flow begins, and its one end, with two ways for its pair: closed with it, or kept for the next flow.
+
+use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use super::conn::{Flow, Pair};
+use super::{Worker, KIND_BITS, LEFT, RIGHT};
+use crate::flow::{Ready, Side};
+use crate::sock;
+use crate::stats::Stats;
+use crate::steal::{Left, Stolen};
+
+impl Worker {
+    /// A stolen socket becomes a flow, on a pair that is there or comes along.
+    pub(super) fn begin(&mut self, stolen: Stolen, pool: Option<u64>) {
+        let shared = Arc::clone(&self.shared);
+        let pair = match stolen.left {
+            Left::Fresh(left) => self.watch_left(Pair::new(left, None)),
+            Left::New(left, slot) => self.new_seat(pool, slot).and_then(|seat| {
+                let pair = self.watch_left(Pair::new(left, Some(seat)))?;
+                self.take_seat(pair);
+                Some(pair)
+            }),
+            Left::Again(slot) => self.seated(pool, slot),
+        };
+        let Some(pair) = pair else {
+            if stolen.right_is_tcp {
+                sock::reset(&stolen.right);
+            }
+            return;
+        };
+        Stats::add(&shared.receiver.stats.stolen, 1);
+        shared.flows.fetch_add(1, Ordering::Relaxed);
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let right = stolen.right.as_raw_fd();
+        let is_watched = stolen.seat.as_ref().is_some_and(|seat| seat.again);
+        let mut flow =
+            Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
+        flow.seat = stolen.seat;
+        flow.pair = Some(pair);
+        flow.open(self.wants, &*shared.hooks);
+        let flow = self.flows.insert(flow);
+        let token = flow << KIND_BITS | RIGHT;
+        // Either way what is ready now is told.
+        let watched = if is_watched {
+            self.poller.change(right, token, false)
+        } else {
+            self.poller.add(right, token, false)
+        };
+        let early = self.pairs.get_mut(pair).and_then(|pair| pair.begin(flow));
+        if watched.is_err() {
+            Stats::add(&shared.receiver.stats.no_descriptor, 1);
+            self.end(flow, true);
+            return;
+        }
+        if self.wants.opened {
+            self.call_opened(flow);
+        }
+        if let Some(early) = early {
+            if let Some(flow) = self.flows.get_mut(flow).filter(|_| early.hang_up) {
+                // Over before it has begun: whether bytes have come in for nobody, the poller had no time to tell.
+                flow.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
+            }
+            self.ready(flow, Side::Left, early);
+        } else if self.wants.opened {
+            self.pump(flow);
+        }
+    }
+
+    /// None: out of kernel memory.
+    fn watch_left(&mut self, pair: Pair) -> Option<u64> {
+        let left = pair.left.as_raw_fd();
+        let key = self.pairs.insert(pair);
+        if self.poller.add(left, key << KIND_BITS | LEFT, false).is_ok() {
+            return Some(key);
+        }
+        Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
+        if let Some(pair) = self.pairs.remove(key) {
+            pair.free();
+        }
+        None
+    }
+
+    /// The one end of a flow.
+    pub(super) fn end(&mut self, key: u64, reset: bool) {
+        let Some(mut flow) = self.flows.remove(key) else { return };
+        let shared = Arc::clone(&self.shared);
+        flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
+        let app_gone = flow.machine.left_is_gone();
+        if flow.right_is_tcp {
+            if reset || sock::close_is_reset(&flow.right) {
+                sock::reset(&flow.right);
+            } else {
+                sock::shutdown_write(&flow.right);
+            }
+        }
+        match flow.seat {
+            // The next module sees by itself what the application left unread.
+            Some(seat) if app_gone && !reset && !flow.machine.right_is_gone() => self.leave(seat, flow.right),
+            seat => {
+                // From here on the near socket tells.
+                drop(seat);
+                if !flow.right_is_tcp && reset {
+                    sock::announce_reset(&flow.right);
+                }
+                if !app_gone {
+                    // The application's hidden duplicate keeps the registration alive.
+                    self.poller.remove(flow.right.as_raw_fd());
+                }
+                drop(flow.right);
+            }
+        }
+        // Right is closed before the client can hear that the flow has ended.
+        if let Some(pair) = flow.pair {
+            self.give_back(pair, flow.machine.is_drained());
+        }
+        shared.flows.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,239 @@
+//! Pairs that outlive a flow: the module's half of `modnet-pool`.
+//!
+//! A client that offers a pool gets one here: its memory, its bell, and which pair has which slot. A pool lives until the
+//! client's connection is gone and its last flow has ended: closes are heard as long as there is anything to close.
+//! Idle pairs give their descriptors back when those run short, and the client's own, towards the next module, are
+//! trimmed by a timer that is set only while there are any.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::time::Duration;
+
+use modnet_abi::pool::{ACCEPTED, SLOTS};
+use modnet_pool::bell;
+
+use super::conn::{Pair, Seat};
+use super::{Worker, BELL, KIND_BITS};
+use crate::flow::{Ready, Side};
+use crate::stats::Stats;
+use crate::steal::page::Page;
+use crate::steal::towards;
+use crate::steal::{Left, Offer};
+
+/// The timers' number for the trim: no flow has it.
+pub const TRIM: u64 = 0;
+/// What is not needed for so long is closed: longer than the pauses of a busy server, shorter than anybody looks.
+const IDLE: Duration = Duration::from_secs(10);
+/// No pair: keys of a slab begin above.
+const NONE: u64 = 0;
+
+/// One client's pool.
+pub struct Pool {
+    page: Arc<Page>,
+    _bell: OwnedFd,
+    /// Pairs by slot.
+    pairs: Box<[u64]>,
+    count: usize,
+    /// Whether new flows may come.
+    connected: bool,
+}
+
+impl Worker {
+    /// A client offers a pool: from now on it may use slots.
+    pub(super) fn accept_pool(&mut self, client: u64, offer: Offer) {
+        let Some(known) = self.clients.get_mut(client) else { return };
+        let raw = offer.bell.as_raw_fd();
+        let page = Arc::new(offer.page);
+        let pairs = vec![NONE; SLOTS].into();
+        let pool = Pool { page: Arc::clone(&page), _bell: offer.bell, pairs, count: 0, connected: true };
+        let key = self.pools.insert(pool);
+        if self.poller.add(raw, key << KIND_BITS | BELL, false).is_err() {
+            // No descriptor that can be watched, or no memory: its pairs stay fresh.
+            Stats::add(&self.shared.receiver.stats.not_understood, 1);
+            self.pools.remove(key);
+            return;
+        }
+        known.pool = Some(key);
+        page.accepted.0.store(ACCEPTED, Ordering::Release);
+    }
+
+    /// A place for a new pair; None, and counted: the slot is taken.
+    pub(super) fn new_seat(&mut self, pool: Option<u64>, slot: usize) -> Option<Seat> {
+        let seat = pool.and_then(|key| {
+            let pool = self.pools.get_mut(key)?;
+            (pool.pairs[slot] == NONE).then(|| Seat { pool: key, slot, page: Arc::clone(&pool.page) })
+        });
+        if seat.is_none() {
+            Stats::add(&self.shared.receiver.stats.not_understood, 1);
+        }
+        seat
+    }
+
+    /// The pair has its place from now on.
+    pub(super) fn take_seat(&mut self, pair: u64) {
+        let seat = self.pairs.get_mut(pair).and_then(|pair| pair.seat.as_ref());
+        if let Some((pool, slot)) = seat.and_then(|seat| Some((self.pools.get_mut(seat.pool)?, seat.slot))) {
+            pool.pairs[slot] = pair;
+            pool.count += 1;
+        }
+    }
+
+    /// The idle pair of a slot, for a new flow; None, and counted: there is none.
+    pub(super) fn seated(&mut self, pool: Option<u64>, slot: usize) -> Option<u64> {
+        let key = pool.and_then(|key| Some(self.pools.get_mut(key)?.pairs[slot]));
+        let found = key.filter(|key| self.pairs.get_mut(*key).is_some_and(|pair| pair.flow.is_none()));
+        let receiver = &self.shared.receiver;
+        match found {
+            Some(_) => _ = receiver.spare.fetch_sub(1, Ordering::Relaxed),
+            None => Stats::add(&receiver.stats.not_understood, 1),
+        }
+        found
+    }
+
+    /// A flow that does not come to be: the client hears of it by its near socket.
+    pub(super) fn refuse(&mut self, left: Left, pool: Option<u64>) {
+        match left {
+            Left::Fresh(left) => drop(left),
+            Left::New(left, slot) => {
+                if let Some(seat) = self.new_seat(pool, slot) {
+                    Pair::new(left, Some(seat)).free();
+                }
+            }
+            Left::Again(slot) => {
+                if let Some(pair) = self.seated(pool, slot) {
+                    self.free(pair);
+                }
+            }
+        }
+    }
+
+    /// The poller saw something on a pair's left.
+    pub(super) fn left_ready(&mut self, key: u64, ready: Ready) {
+        let Some(pair) = self.pairs.get_mut(key) else { return };
+        if let Some(flow) = pair.saw(ready) {
+            self.ready(flow, Side::Left, ready);
+        } else if pair.has_hung_up() && pair.withdraw() {
+            // The client has thrown it away. Where that fails a BEGIN is on its way.
+            self.free_idle(key);
+        }
+    }
+
+    /// The bell: some flows were closed by word.
+    pub(super) fn hear(&mut self, key: u64) {
+        let Some(pool) = self.pools.get_mut(key) else { return };
+        let mut closed = Vec::new();
+        bell::hear(&**pool.page, |slot| closed.push(pool.pairs[slot]));
+        for pair in closed {
+            let Some(pair) = self.pairs.get_mut(pair) else { continue };
+            // A slot may ring ahead of its BEGIN, or after its flow has seen the end by itself.
+            let Some(flow) = pair.flow else { continue };
+            if let Some(ready) = pair.heed() {
+                self.ready(flow, Side::Left, ready);
+            }
+        }
+    }
+
+    /// A flow has left its pair, which carries another one or ends.
+    pub(super) fn give_back(&mut self, key: u64, is_drained: bool) {
+        let Some(pair) = self.pairs.get_mut(key) else { return };
+        let pool = pair.seat.as_ref().and_then(|seat| self.pools.get_mut(seat.pool));
+        if !pair.is_reusable(is_drained) || !pool.is_some_and(|pool| pool.connected) {
+            return self.free(key);
+        }
+        if std::mem::take(&mut pair.room) {
+            let raw = pair.left.as_raw_fd();
+            if self.poller.change(raw, key << KIND_BITS | super::LEFT, false).is_err() {
+                return self.free(key);
+            }
+        }
+        self.shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
+        pair.done();
+    }
+
+    fn free_idle(&mut self, key: u64) {
+        self.shared.receiver.spare.fetch_sub(1, Ordering::Relaxed);
+        self.free(key);
+    }
+
+    fn free(&mut self, key: u64) {
+        let Some(pair) = self.pairs.remove(key) else { return };
+        let seat = pair.seat.as_ref().map(|seat| (seat.pool, seat.slot));
+        if let Some((pool, slot)) = seat {
+            if let Some(pool) = self.pools.get_mut(pool) {
+                pool.pairs[slot] = NONE;
+                pool.count -= 1;
+            }
+        }
+        // After that the client may use the slot again.
+        pair.free();
+        if let Some((pool, _)) = seat {
+            self.close_pool(pool);
+        }
+    }
+
+    fn close_pool(&mut self, key: u64) {
+        if self.pools.get_mut(key).is_some_and(|pool| !pool.connected && pool.count == 0) {
+            self.pools.remove(key);
+        }
+    }
+
+    /// A client's connection is gone, and everything that it has sent was taken.
+    pub(super) fn forget(&mut self, client: u64) {
+        let Some(key) = self.clients.remove(client).and_then(|client| client.pool) else { return };
+        let Some(pool) = self.pools.get_mut(key) else { return };
+        pool.connected = false;
+        for pair in self.pairs_of(key) {
+            if self.pairs.get_mut(pair).is_some_and(|pair| pair.flow.is_none()) {
+                self.free_idle(pair);
+            }
+        }
+        self.close_pool(key);
+    }
+
+    fn pairs_of(&mut self, pool: u64) -> Vec<u64> {
+        let Some(pool) = self.pools.get_mut(pool) else { return Vec::new() };
+        pool.pairs.iter().copied().filter(|pair| *pair != NONE).collect()
+    }
+
+    /// Descriptors run short: idle pairs give theirs back. O(slots) for each client.
+    pub(super) fn relieve(&mut self) {
+        for key in self.clients.keys() {
+            if let Some(client) = self.clients.get_mut(key) {
+                client.trim(true);
+            }
+        }
+        for pool in self.pools.keys() {
+            for pair in self.pairs_of(pool) {
+                if self.pairs.get_mut(pair).is_some_and(|pair| pair.withdraw()) {
+                    self.free_idle(pair);
+                }
+            }
+        }
+    }
+
+    /// A flow leaves its pair towards the next module in order.
+    pub(super) fn leave(&mut self, seat: towards::Seat, near: OwnedFd) {
+        seat.close(near);
+        if !std::mem::replace(&mut self.trims, true) {
+            self.set_trim();
+        }
+    }
+
+    /// Closes what was not needed since the last time; comes back while anything is left.
+    pub(super) fn trim(&mut self) {
+        let mut kept = 0;
+        for key in self.clients.keys() {
+            kept += self.clients.get_mut(key).map_or(0, |client| client.trim(false));
+        }
+        self.trims = kept > 0;
+        if self.trims {
+            self.set_trim();
+        }
+    }
+
+    fn set_trim(&mut self) {
+        let idle = u64::try_from(IDLE.as_nanos()).unwrap_or(u64::MAX);
+        self.timers.set(self.now().saturating_add(idle), TRIM);
+    }
+}

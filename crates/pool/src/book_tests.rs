@@ -1,0 +1,347 @@
+//! The client's half against a module that does what the test says, with numbers for descriptors.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use modnet_abi::pool::{CLOSED, DIRTY, DONE, FREE, ORDINARY};
+
+use super::*;
+use crate::atomic::{AtomicU32, AtomicU64};
+use crate::shared::WORDS;
+
+struct Page {
+    bell: AtomicU32,
+    closed: Vec<AtomicU64>,
+    words: Vec<AtomicU32>,
+}
+
+impl Shared for Page {
+    fn bell(&self) -> &AtomicU32 {
+        &self.bell
+    }
+    fn closed(&self, place: usize) -> &AtomicU64 {
+        &self.closed[place]
+    }
+    fn word(&self, slot: usize) -> &AtomicU32 {
+        &self.words[slot]
+    }
+}
+
+/// Descriptors that are open, those with bytes in them, and what was counted.
+#[derive(Default)]
+struct Kernel {
+    open: RefCell<BTreeSet<i32>>,
+    unread: RefCell<BTreeSet<i32>>,
+    hung_up: RefCell<BTreeSet<i32>>,
+    rings: RefCell<usize>,
+    fates: RefCell<Vec<Fate>>,
+}
+
+impl System for Kernel {
+    fn close(&self, fd: i32) {
+        assert!(self.open.borrow_mut().remove(&fd), "{fd} was closed already");
+    }
+    fn holds_bytes(&self, fd: i32) -> bool {
+        self.unread.borrow().contains(&fd)
+    }
+    fn is_unread(&self, fd: i32) -> bool {
+        self.unread.borrow().contains(&fd)
+    }
+    fn is_hung_up(&self, fd: i32) -> bool {
+        self.hung_up.borrow().contains(&fd)
+    }
+    fn ring(&self) {
+        *self.rings.borrow_mut() += 1;
+    }
+    fn count(&self, fate: Fate) {
+        self.fates.borrow_mut().push(fate);
+    }
+}
+
+struct Client {
+    book: Book,
+    page: Page,
+    kernel: Kernel,
+    next: i32,
+}
+
+impl Client {
+    fn new() -> Self {
+        let page = Page {
+            bell: AtomicU32::new(0),
+            closed: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
+            words: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+        };
+        Self { book: Book::new(), page, kernel: Kernel::default(), next: 100 }
+    }
+
+    /// A flow: its lease, its near socket, and whether that is a new pair's.
+    fn begin(&mut self) -> (Lease, i32, bool) {
+        let taken = self.book.take(&self.page, &self.kernel).unwrap();
+        let near = taken.near.unwrap_or_else(|| {
+            self.next += 1;
+            self.kernel.open.borrow_mut().insert(self.next);
+            self.next
+        });
+        (taken.lease, near, taken.near.is_none())
+    }
+
+    fn close(&self, lease: Lease, near: i32) {
+        self.book.close(&self.page, lease, near, &self.kernel);
+    }
+
+    fn word(&self, slot: u32) -> &AtomicU32 {
+        &self.page.words[slot as usize]
+    }
+
+    fn bits(&self, slot: u32) -> u32 {
+        self.word(slot).load(Ordering::Relaxed)
+    }
+
+    fn open(&self) -> usize {
+        self.kernel.open.borrow().len()
+    }
+
+    fn fates(&self) -> Vec<Fate> {
+        self.kernel.fates.take()
+    }
+
+    /// What the module hears.
+    fn heard(&self) -> Vec<usize> {
+        let mut slots = Vec::new();
+        bell::hear(&self.page, |slot| slots.push(slot));
+        slots
+    }
+}
+
+#[test]
+fn a_pair_carries_one_flow_after_another() {
+    let mut client = Client::new();
+    let (lease, near, new) = client.begin();
+    let slot = lease.slot();
+    assert!(new && client.bits(slot) == 0);
+    client.close(lease, near);
+    assert_eq!((client.bits(slot), client.heard()), (CLOSED, vec![slot as usize]));
+    for _ in 0..3 {
+        word::done(client.word(slot));
+        let (lease, again, new) = client.begin();
+        assert_eq!((lease.slot(), again, new, client.bits(slot)), (slot, near, false, 0));
+        client.close(lease, again);
+    }
+    assert_eq!((client.open(), client.fates()), (1, vec![]));
+}
+
+#[test]
+fn a_pair_that_the_module_still_has_is_not_used() {
+    let mut client = Client::new();
+    let (first, near, _) = client.begin();
+    client.close(first, near);
+    let (second, other, new) = client.begin();
+    assert!(new && other != near);
+    client.close(second, other);
+    assert_eq!(client.open(), 2);
+}
+
+#[test]
+fn a_pair_with_bytes_in_it_is_closed_and_its_slot_comes_back() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot();
+    client.kernel.unread.borrow_mut().insert(near);
+    client.close(lease, near);
+    assert_eq!(*client.kernel.rings.borrow(), 0, "what is unread brings the module by");
+    word::done(client.word(slot));
+    let (_other, _, new) = client.begin();
+    assert!(new);
+    assert_eq!((client.open(), client.fates()), (1, vec![Fate::Unread]));
+    // The module sees the hang-up of an idle pair.
+    assert!(word::withdraw(client.word(slot)));
+    let (lease, _, new) = client.begin();
+    assert_eq!((lease.slot(), new, client.bits(slot)), (slot, true, 0));
+    let _ = lease.into_slot();
+}
+
+#[test]
+fn whoever_is_first_ends_the_flow_its_way() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot();
+    assert!(word::half_close(client.word(slot)));
+    client.close(lease, near);
+    assert_eq!((client.open(), client.heard(), client.fates()), (0, vec![], vec![Fate::Dirty]));
+    assert!(!word::is_closed(client.word(slot)) || client.bits(slot) & DIRTY != 0);
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot();
+    client.close(lease, near);
+    assert!(word::is_closed(client.word(slot)) && !word::half_close(client.word(slot)));
+}
+
+#[test]
+fn one_write_rings_for_all_closes_until_the_module_looks() {
+    let mut client = Client::new();
+    let flows: Vec<_> = (0..70).map(|_| client.begin()).collect();
+    let slots: Vec<usize> = flows.iter().map(|(lease, ..)| lease.slot() as usize).collect();
+    for (lease, near, _) in flows {
+        client.close(lease, near);
+    }
+    assert_eq!((*client.kernel.rings.borrow(), client.heard()), (1, slots));
+    assert_eq!(client.heard(), []);
+    let (lease, near, _) = client.begin();
+    client.close(lease, near);
+    assert_eq!(*client.kernel.rings.borrow(), 2);
+}
+
+#[test]
+fn an_ordinary_pair_is_never_closed_by_word_and_its_slot_comes_back_when_left_is_closed() {
+    let mut client = Client::new();
+    let (lease, _near, _) = client.begin();
+    let slot = lease.slot();
+    client.book.ordinary(&client.page, lease, &client.kernel);
+    assert!(client.bits(slot) == ORDINARY && !word::is_closed(client.word(slot)));
+    // Rubbish: a module cannot give back what the client has not kept.
+    word::done(client.word(slot));
+    let (other, ..) = client.begin();
+    assert_ne!(other.into_slot(), slot);
+    word::free(client.word(slot));
+    let (again, _, new) = client.begin();
+    assert_eq!((again.into_slot(), new), (slot, true));
+    assert_eq!(client.fates(), [Fate::Ordinary]);
+}
+
+#[test]
+fn a_message_that_was_not_sent_leaves_everything_as_it_was() {
+    let mut client = Client::new();
+    let taken = client.book.take(&client.page, &client.kernel).unwrap();
+    let slot = taken.lease.slot();
+    client.book.undo(&client.page, taken, &client.kernel);
+    let (lease, near, new) = client.begin();
+    assert_eq!((lease.slot(), new), (slot, true));
+    client.close(lease, near);
+    word::done(client.word(slot));
+    let taken = client.book.take(&client.page, &client.kernel).unwrap();
+    assert_eq!(taken.near, Some(near));
+    client.book.undo(&client.page, taken, &client.kernel);
+    assert_eq!(client.bits(slot), DONE);
+    assert_eq!(client.begin().1, near);
+}
+
+#[test]
+fn an_idle_pair_that_the_module_took_back_is_passed_over() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot();
+    client.close(lease, near);
+    word::done(client.word(slot));
+    client.book.harvest(&client.page, &client.kernel, 1);
+    assert!(word::withdraw(client.word(slot)));
+    let (_lease, _, new) = client.begin();
+    assert!(new);
+    assert_eq!((client.open(), client.fates()), (1, vec![Fate::Killed]));
+}
+
+#[test]
+fn when_all_slots_are_used_there_is_none() {
+    let mut client = Client::new();
+    let mut all: Vec<_> = (0..SLOTS).map(|_| client.begin()).collect();
+    assert!(client.book.take(&client.page, &client.kernel).is_none());
+    let (lease, near, _) = all.pop().unwrap();
+    let slot = lease.slot();
+    client.close(lease, near);
+    word::done(client.word(slot));
+    assert_eq!(client.begin().1, near);
+}
+
+#[test]
+fn what_was_not_needed_between_two_trims_is_closed() {
+    let mut client = Client::new();
+    let flows: Vec<_> = (0..10).map(|_| client.begin()).collect();
+    for (lease, near, _) in flows {
+        let slot = lease.slot();
+        client.close(lease, near);
+        word::done(client.word(slot));
+    }
+    let trim = |client: &Client| client.book.trim(&client.page, &client.kernel, false);
+    // All ten were needed in the time before the first.
+    assert_eq!(trim(&client), 10);
+    let (one, two) = (client.begin(), client.begin());
+    for (lease, near, _) in [one, two] {
+        let slot = lease.slot();
+        client.close(lease, near);
+        word::done(client.word(slot));
+    }
+    assert_eq!((trim(&client), client.open()), (2, 2));
+    assert_eq!((trim(&client), client.open(), client.book.kept()), (0, 0, 0));
+}
+
+#[test]
+fn what_a_killed_module_leaves_is_closed_by_the_trim() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    client.close(lease, near);
+    assert_eq!(client.book.trim(&client.page, &client.kernel, false), 1);
+    client.kernel.hung_up.borrow_mut().insert(near);
+    assert_eq!((client.book.trim(&client.page, &client.kernel, false), client.open()), (0, 0));
+}
+
+#[test]
+fn after_the_end_nothing_is_kept_and_flows_end_the_ordinary_way() {
+    let mut client = Client::new();
+    let (running, near, _) = client.begin();
+    for _ in 0..2 {
+        let (lease, near, _) = client.begin();
+        client.close(lease, near);
+    }
+    client.book.end(&client.kernel);
+    assert_eq!((client.open(), client.book.kept()), (1, 0));
+    let slot = running.slot();
+    client.close(running, near);
+    assert_eq!((client.open(), client.bits(slot)), (0, ORDINARY));
+    assert!(client.book.take(&client.page, &client.kernel).is_none());
+}
+
+#[test]
+fn numbers_that_are_no_slot_are_no_lease() {
+    assert!(Lease::from_slot(SLOTS as u32).is_none() && Lease::from_slot(u32::MAX).is_none());
+    assert_eq!(Lease::from_slot(3).map(Lease::into_slot), Some(3));
+}
+
+#[test]
+fn a_module_that_writes_rubbish_costs_pairs_and_nothing_else() {
+    let mut client = Client::new();
+    let mut state = 1_u32;
+    let mut random = move || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state >> 7
+    };
+    let mut flows: Vec<(Lease, i32)> = Vec::new();
+    let all = CLOSED | ORDINARY | DIRTY | DONE | FREE;
+    for _ in 0..200_000 {
+        match random() % 5 {
+            0 if flows.len() < SLOTS / 2 => {
+                if let Some(taken) = client.book.take(&client.page, &client.kernel) {
+                    let near = taken.near.unwrap_or_else(|| {
+                        client.next += 1;
+                        client.kernel.open.borrow_mut().insert(client.next);
+                        client.next
+                    });
+                    assert!(flows.iter().all(|(lease, other)| lease.0 != taken.lease.0 && *other != near));
+                    flows.push((taken.lease, near));
+                }
+            }
+            1 | 2 if !flows.is_empty() => {
+                let (lease, near) = flows.swap_remove(random() as usize % flows.len());
+                client.close(lease, near);
+            }
+            3 if !flows.is_empty() && random() % 4 == 0 => {
+                let (lease, near) = flows.swap_remove(random() as usize % flows.len());
+                client.book.ordinary(&client.page, lease, &client.kernel);
+                client.kernel.close(near);
+            }
+            // Of the first slots, which are used most.
+            _ => client.word(random() % 64).store(random() & (all | 0x100), Ordering::Relaxed),
+        }
+        client.fates();
+    }
+    client.book.end(&client.kernel);
+    assert_eq!(client.open(), flows.len(), "only what flows still hold is open");
+}
