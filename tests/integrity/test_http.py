@@ -39,9 +39,9 @@ def drive(
             # may never be accepted.
             least = connections - result.counts["reset_early", "gone"]
             assert up.stolen() >= least, f"{up.stolen()} of {connections} connections were stolen"
-        # Once the clients have gone so have the descriptors, in the server and in its modules. For each process that steals
-        # and each module and core may stay: its connection, the one onwards through the chain, a bell where pairs
-        # are pooled; and what libraries open late.
+        # Once the clients have gone so have the descriptors, in the server and in its modules. For each
+        # process that steals and each module and core may stay: its connection, the one onwards through the
+        # chain, a bell where pairs are pooled; and what libraries open late.
         each = 3 if os.environ.get("MODNET_PAIRS") == "pooled" else 2
         more = (len(up.family()) + len(modules)) * (os.cpu_count() or 1) * each + 6
         watched = [*modules.values(), *(family if up.server.traits.tidy else [])]
