@@ -70,5 +70,5 @@ def test_no_word_is_the_default(modnet: Modnet) -> None:
         "run", "-m", "forwarder", "--", "sh", "-c", "echo here; cat", env=given, stdin=-1
     ) as running:
         assert running.stdout.readline() == "here\n"
-        assert status(modnet, "forwarder")["pairs"] == "fresh"
+        assert status(modnet, "forwarder")["pairs"] == "pooled"
         ended(running)

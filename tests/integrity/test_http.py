@@ -42,7 +42,7 @@ def drive(
         # Once the clients have gone so have the descriptors, in the server and in its modules. For each
         # process that steals and each module and core may stay: its connection, the one onwards through the
         # chain, a bell where pairs are pooled; and what libraries open late.
-        each = 3 if os.environ.get("MODNET_PAIRS") == "pooled" else 2
+        each = 2 if os.environ.get("MODNET_PAIRS") == "fresh" else 3
         more = (len(up.family()) + len(modules)) * (os.cpu_count() or 1) * each + 6
         watched = [*modules.values(), *(family if up.server.traits.tidy else [])]
         idle({pid: level[pid] + more for pid in watched if Path(f"/proc/{pid}").exists()}, 30)

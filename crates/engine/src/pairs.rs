@@ -21,8 +21,8 @@ pub enum Pairs {
 }
 
 impl Pairs {
-    /// Where nothing is said.
-    pub const DEFAULT: Self = Self::Fresh;
+    /// Where nothing is said: a further module of a chain then makes no pair for nine flows of ten.
+    pub const DEFAULT: Self = Self::Pooled;
 
     /// What the environment says.
     ///
