@@ -22,6 +22,9 @@ MOST = 1 << 20
 less.
 """
 
+_TRIES = 20
+"""Rounds in which others may remove the directory under our hands."""
+
 
 def path_of(runtime: str, name: str) -> Path:
     """Where the log of the module `name` is."""
@@ -45,12 +48,20 @@ class Log(io.TextIOBase):
         with self._lock:
             if self._file is not None:
                 return
-            self.path.parent.mkdir(mode=0o700, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._file = os.open(self.path, flags, 0o600)
+            self._file = self._made()
             self._size = os.fstat(self._file).st_size
             os.dup2(self._file, 1)
             os.dup2(self._file, 2)
+
+    def _made(self) -> int:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        for _ in range(_TRIES):
+            with contextlib.suppress(FileExistsError):
+                self.path.parent.mkdir(mode=0o700)
+            # Another module that ends, or finds what a dead one left, removes the directory if it is empty.
+            with contextlib.suppress(FileNotFoundError):
+                return os.open(self.path, flags, 0o600)
+        return os.open(self.path, flags, 0o600)
 
     def write(self, text: str) -> int:
         """Appends; what cannot be written is dropped."""
