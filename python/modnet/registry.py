@@ -52,6 +52,8 @@ class Record:
     chain: tuple[str, ...] | None
     """Nearest to the application first; None: half written by somebody who died."""
     fail_closed: bool
+    pairs: str
+    """What becomes of a pair after its flow, `pooled` or `fresh` (`MODNET_PAIRS`); empty where half written."""
     counters: dict[str, int]
     """By name, all of them."""
 
@@ -107,9 +109,10 @@ class Registry:
                 owner=owner,
                 chain=None if chain is None else tuple(chain),
                 fail_closed=closed,
+                pairs=pairs,
                 counters={name: counters[index] for index, name in names.items()},
             )
-            for pid, owner, chain, closed, counters in rows
+            for pid, owner, chain, closed, pairs, counters in rows
         ]
 
     def users(self, *, sweep: bool = False) -> dict[int, list[int]]:

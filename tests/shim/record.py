@@ -7,12 +7,11 @@ from pathlib import Path
 from tests.lib import counters
 
 MAGIC = 0x52444F4D
-VERSION = 1
+VERSION = 2
 BYTES = 8192
 CHAIN_AT = 56
 GENERATION_AT, FLAGS_AT, LENGTH_AT = 8, 20, 28
-FAIL_CLOSED = 1
-RESERVED_FDS = 64
+FAIL_CLOSED, FRESH_PAIRS = 1, 2
 
 
 class Record:
@@ -26,7 +25,7 @@ class Record:
         base: int = 10000,
         shown: int = 0,
         owner: int | None = None,
-        flags: int = 0,
+        flags: int = FRESH_PAIRS,
     ) -> None:
         self.runtime = runtime
         self.base = base

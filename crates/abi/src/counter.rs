@@ -52,6 +52,40 @@ counters! {
     Connects = 15, "connects";
     /// Not stolen: the module has no descriptors left for more flows.
     ModuleFull = 16, "module_full";
+    /// Pairs made.
+    PairsNew = 17, "pairs_new";
+    /// Flows that got a pair which had carried another.
+    PairsReused = 18, "pairs_reused";
+    /// Pairs closed with their flow: the network's end was shown on them first.
+    PairsDirty = 19, "pairs_dirty";
+    /// Pairs closed with their flow: bytes lay unread in them.
+    PairsUnread = 20, "pairs_unread";
+    /// Pairs that the module closed.
+    PairsKilled = 21, "pairs_killed";
+    /// Idle pairs that were not needed for long.
+    PairsTrimmed = 22, "pairs_trimmed";
+    /// Pairs that end with their descriptor: it was duplicated.
+    PairsDuplicated = 23, "pairs_duplicated";
+    /// Likewise: a child may have inherited it.
+    PairsForked = 24, "pairs_forked";
+    /// Likewise: shutdown was called.
+    PairsShutdown = 25, "pairs_shutdown";
+    /// Likewise: it was passed to another process.
+    PairsPassed = 26, "pairs_passed";
+    /// Likewise: an option or an owner was set on it, or inherited from its listener.
+    PairsOptions = 27, "pairs_options";
+    /// Likewise: it was in several epoll sets, or could not be taken out of its set.
+    PairsEpoll = 28, "pairs_epoll";
+    /// Likewise: another thread was inside a call on it when it was closed.
+    PairsBusy = 29, "pairs_busy";
+    /// Likewise: its number was closed or replaced by other means than close.
+    PairsReplaced = 30, "pairs_replaced";
+    /// Likewise: the connection to its module had gone.
+    PairsAbandoned = 31, "pairs_abandoned";
+    /// Likewise: no number was left to keep it at.
+    PairsNoRoom = 32, "pairs_no_room";
+    /// Likewise: the process uses io_uring, whose calls no hook sees.
+    PairsIoUring = 33, "pairs_io_uring";
 }
 
 #[cfg(test)]

@@ -107,13 +107,21 @@ fn remove_halves(runtime: &Runtime) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pairs::Pairs;
     use crate::record::{Plan, Record};
     use crate::scratch::Scratch;
 
     fn record(runtime: &Runtime, root_pid: u32) -> Record {
         Record::create(
             runtime,
-            &Plan { root_pid, chain: &["a"], fail_closed: false, hidden_base: 1000, shown_hard_limit: 0 },
+            &Plan {
+                root_pid,
+                chain: &["a"],
+                fail_closed: false,
+                pairs: Pairs::Pooled,
+                hidden_base: 1000,
+                shown_hard_limit: 0,
+            },
         )
         .unwrap()
     }

@@ -217,6 +217,7 @@ mod tests {
                 root_pid: pid,
                 chain: &[],
                 fail_closed: false,
+                pairs: crate::pairs::Pairs::Fresh,
                 hidden_base: 1000,
                 shown_hard_limit: 0,
             };

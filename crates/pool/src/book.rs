@@ -283,6 +283,18 @@ impl Book {
         self.check_end(system);
     }
 
+    /// An empty book again, for another connection. Nobody else may use it meanwhile, and it must have ended, so
+    /// that nothing is kept.
+    pub fn renew(&self) {
+        for set in [&self.used, &self.idle, &self.pending] {
+            set.clear();
+        }
+        for counter in [&self.hand, &self.spare, &self.least] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        self.ended.store(false, Ordering::Release);
+    }
+
     /// Near sockets that are kept: idle, or closed and not given back.
     #[must_use]
     pub fn kept(&self) -> usize {

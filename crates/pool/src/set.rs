@@ -36,6 +36,18 @@ impl Set {
         self.0[slot / SLOTS_PER_WORD].fetch_and(!bit, Ordering::AcqRel) & bit != 0
     }
 
+    /// Whether a slot is there.
+    pub fn contains(&self, slot: usize) -> bool {
+        self.0[slot / SLOTS_PER_WORD].load(Ordering::Relaxed) & 1 << (slot % SLOTS_PER_WORD) != 0
+    }
+
+    /// Takes all out.
+    pub fn clear(&self) {
+        for word in &self.0 {
+            word.store(0, Ordering::Relaxed);
+        }
+    }
+
     /// Takes some slot out, the first from `start` on, then from the beginning. O(words).
     pub fn remove_any(&self, start: usize) -> Option<usize> {
         let first = start % SLOTS / SLOTS_PER_WORD;
@@ -94,7 +106,7 @@ mod tests {
         assert_eq!(set.remove_any(64), Some(64));
         assert_eq!(set.remove_any(64), Some(SLOTS - 1));
         assert_eq!(set.remove_any(64), Some(0));
-        assert!(set.remove(63) && !set.remove(63));
+        assert!(set.contains(63) && set.remove(63) && !set.contains(63) && !set.remove(63));
         assert_eq!(set.remove_any(5), None);
         // The word that it starts in is looked at whole, at last.
         set.insert(3);

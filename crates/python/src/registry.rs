@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use modnet_abi::counter;
 use modnet_engine::error::{Error, Result};
+use modnet_engine::pairs::Pairs;
 use modnet_engine::record::{room, Plan, Record};
 use modnet_engine::runtime::Runtime;
 use modnet_engine::{apply, census, control, janitor, record, registry};
@@ -19,8 +20,8 @@ pub fn raise(error: Error) -> PyErr {
     PyOSError::new_err((error.errno, error.message))
 }
 
-/// Number, owner, chain (None: half written), fail closed, counters by index.
-type Row = (u32, u32, Option<Vec<String>>, bool, Vec<u64>);
+/// Number, owner, chain (None: half written), fail closed, whether pairs outlive flows, counters by index.
+type Row = (u32, u32, Option<Vec<String>>, bool, &'static str, Vec<u64>);
 
 fn outside<T: Send>(py: Python<'_>, work: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
     py.detach(work).map_err(raise)
@@ -66,7 +67,7 @@ fn plan_room(hard: u64, most: u64, privileged: bool) -> PyResult<(u32, u64, Opti
     Ok((room.hidden_base, room.shown_hard_limit, room.raise_to))
 }
 
-/// Writes the record of process `pid`; returns its absolute path.
+/// Writes the record of process `pid`; returns its absolute path. `MODNET_PAIRS` says what becomes of its pairs.
 #[pyfunction]
 fn create_record(
     runtime: &str,
@@ -78,7 +79,8 @@ fn create_record(
 ) -> PyResult<String> {
     let runtime = Runtime::at(runtime).map_err(raise)?;
     let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
-    let plan = Plan { root_pid: pid, chain: &chain, fail_closed, hidden_base, shown_hard_limit };
+    let pairs = Pairs::from_env().map_err(raise)?;
+    let plan = Plan { root_pid: pid, chain: &chain, fail_closed, pairs, hidden_base, shown_hard_limit };
     Record::create(&runtime, &plan).map_err(raise)?;
     Ok(runtime.record(pid).display().to_string())
 }
@@ -100,7 +102,9 @@ fn records(py: Python<'_>, runtime: &str) -> PyResult<Vec<Row>> {
             let Ok(open) = Record::look(&runtime, number) else { continue };
             let applied = open.applied().ok();
             let closed = applied.as_ref().is_some_and(|a| a.fail_closed);
-            rows.push((number, open.owner, applied.map(|a| a.chain), closed, open.counters().to_vec()));
+            let pairs = applied.as_ref().map_or("", |a| a.pairs.name());
+            let chain = applied.map(|a| a.chain);
+            rows.push((number, open.owner, chain, closed, pairs, open.counters().to_vec()));
         }
         Ok(rows)
     })

@@ -1,10 +1,14 @@
 //! ioctl on a stolen socket.
 
 use libc::{c_int, c_ulong};
+use modnet_abi::counter::Counter;
 
 use crate::answer::Answer;
 use crate::table::{self, Goes};
-use crate::{fds, sys};
+use crate::{fds, pool, sys};
+
+/// What leaves nothing behind in the intermediate socket, or what each new flow sets anew.
+const HARMLESS: [c_ulong; 4] = [libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
 
 /// What ioctl does.
 ///
@@ -25,7 +29,12 @@ pub unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Answer {
             result.into()
         }
         Goes::Sum => sum(fd, on(hidden), argument),
-        _ => Answer::Native,
+        _ => {
+            if !HARMLESS.contains(&request) {
+                pool::unpool(fd, Counter::PairsOptions);
+            }
+            Answer::Native
+        }
     }
 }
 
@@ -34,12 +43,7 @@ fn sum(fd: c_int, real: sys::Result<usize>, argument: usize) -> Answer {
     if real.is_err() {
         return real.into();
     }
-    let mut waiting: c_int = 0;
-    // SAFETY: the kernel writes one integer, which lives here.
-    let own = unsafe {
-        sys::call(libc::SYS_ioctl, [fd as usize, libc::TIOCOUTQ as usize, &raw mut waiting as usize, 0, 0, 0])
-    };
-    if own.is_ok() {
+    if let Ok(waiting) = sys::asked(fd, libc::TIOCOUTQ) {
         // SAFETY: the kernel has just written an integer there for us, so it is the application's and writable.
         unsafe { *(argument as *mut c_int) += waiting };
     }

@@ -168,15 +168,10 @@ fn discard(fd: c_int, len: usize, flags: c_int, recv: impl Fn(*mut c_void, usize
     let at = scrap.as_mut_ptr().cast::<c_void>();
     if flags & libc::MSG_PEEK != 0 {
         let first = recv(at, len.min(1), flags);
-        let mut waiting: c_int = 0;
-        // SAFETY: the kernel writes one integer, which lives here.
-        let asked = unsafe {
-            sys::call(
-                libc::SYS_ioctl,
-                [fd as usize, libc::FIONREAD as usize, &raw mut waiting as usize, 0, 0, 0],
-            )
+        return match sys::asked(fd, libc::FIONREAD) {
+            Ok(waiting) if first > 0 => len.min(waiting as usize) as isize,
+            _ => first,
         };
-        return if first <= 0 || asked.is_err() { first } else { len.min(waiting as usize) as isize };
     }
     let mut total = 0;
     while total < len {

@@ -4,42 +4,71 @@
 //! end of a TCP connection; and while the descriptor still has its number nobody else can be given it.
 
 use libc::c_int;
+use modnet_abi::counter::Counter;
 
 use crate::answer::Answer;
 use crate::sys::{self, Errno};
-use crate::{fds, hidden, process, record};
+use crate::{connection, fds, forks, hidden, numbers, pool, process, record};
+
+/// From `<linux/fcntl.h>`.
+const F_SETSIG: c_int = 10;
+const F_SETOWN_EX: c_int = 15;
 
 /// close, by any name.
 pub fn close(fd: c_int, native: impl FnOnce() -> c_int) -> c_int {
     process::notice_fork();
+    forks::settle();
     if fds::flags(fd) != 0 {
-        drop_hidden(fd);
+        if let Some(leaving) = drop_hidden(fd).then(|| pool::leave(fd)).flatten() {
+            let result = native();
+            leaving.finish(fd);
+            return result;
+        }
     } else if is_ours(fd) {
         return close_ours(fd);
     }
     native()
 }
 
-/// The part of close that comes before it.
-pub fn drop_hidden(fd: c_int) {
-    let flags = if process::shares_memory() { fds::flags(fd) } else { fds::take(fd) };
+/// The part of close that comes before it. Whether there was one, of this process' own memory.
+fn drop_hidden(fd: c_int) -> bool {
+    let shared = process::shares_memory();
+    let flags = if shared { fds::flags(fd) } else { fds::take(fd) };
     if flags & fds::STOLEN != 0 {
+        // The module's is the last one then, and the client cannot hear of the end before the module.
         sys::close(fds::hidden_number(fd));
     }
+    flags & fds::STOLEN != 0 && !shared
+}
+
+/// Another way than close takes the descriptor away: its pair goes with it.
+pub fn drop_all(fd: c_int) {
+    pool::unpool(fd, Counter::PairsReplaced);
+    drop_hidden(fd);
 }
 
 /// Whether a number is one that the application can only have from a list of its open descriptors.
 fn is_ours(fd: c_int) -> bool {
     let base = record::base();
     let fd = fd as u32;
-    base != 0
-        && fd >= base
-        && (fd < base + fds::high() || (record::first_connection()..record::top()).contains(&fd))
+    base != 0 && fd >= base && (fd < base + fds::high() || is_shims(fd))
+}
+
+/// Whether a connection, a bell or an idle pair stands at a number.
+fn is_shims(fd: u32) -> bool {
+    numbers::own().contains(&fd) && (numbers::is_kept(fd) || connection::is_own(fd))
 }
 
 /// A loop over /proc/self/fd closes numbers that it found there. The hidden duplicate of a descriptor that stays open has to
 /// stay; of one that the loop has closed already it has gone too, which must not look like a mistake of the loop's.
 fn close_ours(fd: c_int) -> c_int {
+    if is_shims(fd as u32) {
+        match process::own() {
+            Some(state) => connection::end_all(&state.cells),
+            None => sys::close(fd),
+        }
+        return 0;
+    }
     let original = (fd as u32 - record::base()) as c_int;
     let known = fds::flags(original) & fds::STOLEN != 0;
     // In a vfork's child the duplicate may be newer than what its parent's memory knows.
@@ -54,6 +83,9 @@ fn close_ours(fd: c_int) -> c_int {
 pub fn dup(fd: c_int, cloexec: bool, native: impl FnOnce() -> c_int) -> c_int {
     process::notice_fork();
     let stolen = fds::stolen(fd).is_some();
+    if stolen {
+        pool::unpool(fd, Counter::PairsDuplicated);
+    }
     let new = native();
     if new >= 0 {
         replaced(new);
@@ -71,13 +103,15 @@ pub fn dup_onto(fd: c_int, onto: c_int, cloexec: bool, native: impl FnOnce() -> 
     if fd == onto {
         return native();
     }
+    // Before another socket can stand there.
+    pool::unpool(onto, Counter::PairsReplaced);
     dup(fd, cloexec, native)
 }
 
 /// Whatever was known about a number is no longer true.
 fn replaced(fd: c_int) {
     if fds::flags(fd) != 0 {
-        drop_hidden(fd);
+        drop_all(fd);
     }
 }
 
@@ -92,6 +126,14 @@ pub fn fcntl(fd: c_int, command: c_int, argument: usize, native: impl FnOnce() -
                 mark(fd, argument);
             }
             result
+        }
+        libc::F_SETOWN | F_SETOWN_EX | F_SETSIG => {
+            pool::unpool(fd, Counter::PairsOptions);
+            native()
+        }
+        libc::F_SETFL if argument as c_int & libc::O_ASYNC != 0 => {
+            pool::unpool(fd, Counter::PairsOptions);
+            native()
         }
         _ => native(),
     }
@@ -116,7 +158,7 @@ pub unsafe fn before_fclose(file: *mut libc::FILE) {
     // descriptor, which fclose may overwrite as it likes.
     let fd = unsafe { libc::fileno(file) };
     if fd >= 0 && fds::flags(fd) != 0 {
-        drop_hidden(fd);
+        drop_all(fd);
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 //! A record may be stale, because libc closes where no hook sees it (posix_spawn's file actions, freopen).
 //! Who acts on a record asks [`stolen`], which compares the socket's cookie: numbers come back, cookies never.
+//!
+//! A stolen socket whose pair may carry another flow has a *seat* ([`modnet_pool::Lease`] and connection, as a number);
+//! whoever takes it out of the record has it alone.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{fence, AtomicU32, AtomicU64, Ordering};
 
 use modnet_abi::counter::Counter;
 
-use crate::{process, record, sys};
+use crate::{pool, process, record, sys};
 
-/// Descriptors from here on are not stolen: the array is 1 MB of zero pages, of which only those in use exist.
+/// Descriptors from here on are not stolen: the array is 1.5 MB of zero pages, of which only those in use exist.
 pub const FDS: u32 = 65536;
 
 /// An intermediate socket; its hidden duplicate is open.
@@ -31,12 +34,28 @@ struct Slot {
     /// SO_COOKIE of the intermediate socket, or of the listener.
     cookie: AtomicU64,
     flags: AtomicU32,
+    /// See `pool`; 0: none, the pair ends with its descriptor.
+    seat: AtomicU32,
+    /// The epoll set that it is in, plus 1; 0: none; [`SEVERAL`].
+    watcher: AtomicU32,
+    /// Calls on it that threads are inside of. Not reset: whoever is inside comes out.
+    inside: AtomicU32,
 }
 
-const _: () = assert!(size_of::<Slot>() == 16);
+const _: () = assert!(size_of::<Slot>() == 24);
 
-static SLOTS: [Slot; FDS as usize] =
-    [const { Slot { cookie: AtomicU64::new(0), flags: AtomicU32::new(0) } }; FDS as usize];
+/// In more epoll sets than one: which, is not known.
+const SEVERAL: u32 = u32::MAX;
+
+static SLOTS: [Slot; FDS as usize] = [const {
+    Slot {
+        cookie: AtomicU64::new(0),
+        flags: AtomicU32::new(0),
+        seat: AtomicU32::new(0),
+        watcher: AtomicU32::new(0),
+        inside: AtomicU32::new(0),
+    }
+}; FDS as usize];
 
 /// One past the highest number that ever had a record: whoever goes through all stops there.
 static HIGH: AtomicU32 = AtomicU32::new(0);
@@ -59,11 +78,83 @@ pub fn take(fd: i32) -> u32 {
 
 /// Writes a record. Numbers out of range are left unknown.
 pub fn set(fd: i32, flags: u32, cookie: u64) {
+    set_seated(fd, flags, cookie, 0);
+}
+
+/// The same, with a seat.
+pub fn set_seated(fd: i32, flags: u32, cookie: u64, seat: u32) {
     if let Some(slot) = slot(fd) {
-        HIGH.fetch_max(fd as u32 + 1, Ordering::Relaxed);
+        if HIGH.load(Ordering::Relaxed) <= fd as u32 {
+            HIGH.fetch_max(fd as u32 + 1, Ordering::Relaxed);
+        }
         slot.cookie.store(cookie, Ordering::Relaxed);
+        slot.watcher.store(0, Ordering::Relaxed);
+        slot.seat.store(seat, Ordering::Relaxed);
         slot.flags.store(flags, Ordering::Release);
     }
+}
+
+/// The seat, 0 if there is none.
+#[inline]
+pub fn seat(fd: i32) -> u32 {
+    slot(fd).map_or(0, |slot| slot.seat.load(Ordering::Relaxed))
+}
+
+/// Takes the seat out; whoever gets one has it alone.
+pub fn take_seat(fd: i32) -> u32 {
+    slot(fd).map_or(0, |slot| slot.seat.swap(0, Ordering::AcqRel))
+}
+
+/// In a fork's child: the seats are its parent's.
+pub fn forget_seats() {
+    for slot in SLOTS.iter().take(high() as usize) {
+        slot.seat.store(0, Ordering::Relaxed);
+        slot.inside.store(0, Ordering::Relaxed);
+    }
+}
+
+/// Before it is put into an epoll set: where that fails the record says too much, which is found out.
+pub fn watch(fd: i32, set: i32) {
+    if let Some(slot) = slot(fd) {
+        let name = set as u32 + 1;
+        let now = slot.watcher.compare_exchange(0, name, Ordering::AcqRel, Ordering::Relaxed);
+        if now.is_err_and(|now| now != name) {
+            slot.watcher.store(SEVERAL, Ordering::Release);
+        }
+    }
+}
+
+/// After it was taken out of an epoll set.
+pub fn unwatch(fd: i32, set: i32) {
+    if let Some(slot) = slot(fd) {
+        let _ = slot.watcher.compare_exchange(set as u32 + 1, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+/// Takes it out of its epoll set. False: it was in several, or cannot be taken out.
+pub fn leave_set(fd: i32) -> bool {
+    match slot(fd).map_or(0, |slot| slot.watcher.swap(0, Ordering::AcqRel)) {
+        0 => true,
+        SEVERAL => false,
+        name => sys::epoll_delete((name - 1) as i32, fd).is_ok(),
+    }
+}
+
+/// Runs a call on `fd`, which is known to be inside meanwhile if its pair may be used again. A thread that never comes out
+/// (cancelled, or by longjmp) leaves pairs at this number fresh.
+#[inline]
+pub fn inside<T>(fd: i32, call: impl FnOnce() -> T) -> T {
+    let Some(slot) = slot(fd).filter(|slot| slot.seat.load(Ordering::Relaxed) != 0) else { return call() };
+    slot.inside.fetch_add(1, Ordering::SeqCst);
+    let result = call();
+    slot.inside.fetch_sub(1, Ordering::Release);
+    result
+}
+
+/// Whether a thread is inside a call on `fd`. To be asked after it was closed.
+pub fn is_busy(fd: i32) -> bool {
+    fence(Ordering::SeqCst);
+    slot(fd).is_some_and(|slot| slot.inside.load(Ordering::Acquire) != 0)
 }
 
 /// Changes single flags.
@@ -123,6 +214,7 @@ pub fn sweep(fd: i32) {
         return;
     }
     if take(fd) & STOLEN != 0 {
+        pool::unpool(fd, Counter::PairsReplaced);
         sys::close(hidden_number(fd));
         record::count(Counter::Swept, 1);
     }

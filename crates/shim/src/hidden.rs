@@ -2,15 +2,14 @@
 //!
 //! Always that number, so that nothing has to be carried across fork and exec to find it.
 
-use modnet_abi::record::RESERVED_FDS;
-
 use crate::process::{self, Memory};
 use crate::sys::{self, Errno};
-use crate::{fds, limits, record};
+use crate::{fds, limits, numbers, record};
 
 /// Whether a descriptor's number leaves room for a hidden duplicate.
 pub fn fits(fd: i32) -> bool {
-    fd >= 0 && (fd as u32) < fds::FDS && (fd as u32) < record::base() - RESERVED_FDS
+    let most = numbers::own().start - record::base();
+    fd >= 0 && (fd as u32) < fds::FDS.min(most)
 }
 
 /// Puts `from` at the number `to` (above the application's own), if nothing of the application's is there.

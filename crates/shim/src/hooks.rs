@@ -5,11 +5,15 @@
 //! would put a guard that aborts into each, since the library is built with panic=abort.)
 
 use libc::{c_int, c_long, c_uint, c_ulong, c_void, rlimit64, sockaddr, socklen_t};
+use modnet_abi::counter::Counter;
 
 use crate::answer::{fail, give, Answer};
+use crate::hooks_forks::makes_process;
 use crate::passed::{self, Whose};
 use crate::sys::Errno;
-use crate::{control, descriptors, limits, names, options, ranges, real, record, steal};
+use crate::{
+    control, descriptors, fds, forks, limits, names, options, pool, ranges, real, record, steal, watched,
+};
 
 /// Calls libc's function, or fails with ENOSYS where libc has none.
 macro_rules! native {
@@ -92,6 +96,15 @@ hooks! {
         // SAFETY: the application's own arguments.
         let answer = unsafe { options::set(fd, level, name, value, len) };
         give(answer, || passed::set(fd, level, native!(SETSOCKOPT(fd, level, name, value, len))))
+    }
+
+    fn shutdown(fd: c_int, how: c_int) -> c_int {
+        pool::unpool(fd, Counter::PairsShutdown);
+        native!(SHUTDOWN(fd, how))
+    }
+
+    fn epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut libc::epoll_event) -> c_int {
+        watched::control(set, operation, fd, || native!(EPOLL_CTL(set, operation, fd, event)))
     }
 
     fn close(fd: c_int) -> c_int {
@@ -249,7 +262,20 @@ unsafe fn by_number(number: c_long, a: [usize; 5], native: impl Fn() -> c_long) 
             libc::SYS_setrlimit => {
                 give(limits_of(int(fd), 0, b as *const rlimit64, core::ptr::null_mut()), native)
             }
-            _ => native(),
+            libc::SYS_shutdown => {
+                pool::unpool(int(fd), Counter::PairsShutdown);
+                native()
+            }
+            libc::SYS_epoll_ctl => watched::control(int(fd), int(b), int(c), native),
+            libc::SYS_io_uring_setup => {
+                pool::uses_io_uring();
+                native()
+            }
+            _ if makes_process(number, fd) => forks::around(native),
+            _ => match watched::data(number, &a) {
+                Some([one, other]) => fds::inside(one, || fds::inside(other, native)),
+                None => native(),
+            },
         }
     }
 }

@@ -10,8 +10,9 @@
 //! | `record` | the mapped record: chain, counters, numbers |
 //! | `process` | whose memory is this: the owner's, a fork's child's, a vfork's child's |
 //! | `fds` | what is known about each descriptor |
-//! | `hidden`, `limits` | hidden duplicates, and the limits they hide behind |
-//! | `listener`, `pair`, `queue`, `steal` | accept: listener, pair, message, the whole |
+//! | `hidden`, `limits`, `numbers` | hidden duplicates, the limits they hide behind, the shim's own numbers |
+//! | `listener`, `pair`, `connection`, `queue`, `steal` | accept: listener, pair, to whom, message, the whole |
+//! | `pool`, `forks`, `watched` | pairs that outlive a flow, and what ends a pair with its flow |
 //! | `descriptors`, `ranges` | close, dup, fcntl; close_range and its like |
 //! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
 //! | `fault` | errors of the network, told by a read that finds the end |
@@ -30,6 +31,8 @@ mod adopt;
 #[cfg(not(test))]
 mod answer;
 #[cfg(not(test))]
+mod connection;
+#[cfg(not(test))]
 mod control;
 #[cfg(not(test))]
 mod data;
@@ -40,11 +43,15 @@ mod fault;
 #[cfg(not(test))]
 mod fds;
 #[cfg(not(test))]
+mod forks;
+#[cfg(not(test))]
 mod hidden;
 #[cfg(not(test))]
 mod hooks;
 #[cfg(not(test))]
 mod hooks_data;
+#[cfg(not(test))]
+mod hooks_forks;
 #[cfg(not(test))]
 mod limits;
 #[cfg(not(test))]
@@ -52,11 +59,15 @@ mod listener;
 #[cfg(not(test))]
 mod names;
 #[cfg(not(test))]
+mod numbers;
+#[cfg(not(test))]
 mod options;
 #[cfg(not(test))]
 mod pair;
 #[cfg(not(test))]
 mod passed;
+#[cfg(not(test))]
+mod pool;
 #[cfg(not(test))]
 mod process;
 #[cfg(not(test))]
@@ -75,6 +86,8 @@ mod steal;
 #[cfg(not(test))]
 mod sys;
 mod table;
+#[cfg(not(test))]
+mod watched;
 
 #[cfg(not(test))]
 #[panic_handler]

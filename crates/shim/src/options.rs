@@ -8,7 +8,7 @@ use modnet_abi::counter::Counter;
 use crate::answer::Answer;
 use crate::sys::{self, Errno};
 use crate::table::{self, Goes};
-use crate::{fault, fds, listener, passed, record};
+use crate::{fault, fds, listener, passed, pool, record};
 
 const _: () = assert!(table::NODELAY == fds::NODELAY && table::CORK == fds::CORK);
 
@@ -30,6 +30,9 @@ pub unsafe fn set(fd: c_int, level: c_int, name: c_int, value: *const c_void, le
     let Some(hidden) = fds::stolen(fd) else {
         return if fds::is_listener(fd) { set_on_listener(fd, goes, on, value, len) } else { Answer::Native };
     };
+    if matches!(goes, Goes::Intermediate | Goes::Both) {
+        pool::unpool(fd, Counter::PairsOptions);
+    }
     match goes {
         Goes::Intermediate => Answer::Native,
         Goes::Both => match on(hidden) {

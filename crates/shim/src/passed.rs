@@ -9,10 +9,11 @@
 use core::mem::offset_of;
 
 use libc::{c_int, msghdr, sockaddr, socklen_t};
+use modnet_abi::counter::Counter;
 
 use crate::answer::fail;
 use crate::sys::{self, Errno};
-use crate::{fds, record};
+use crate::{fds, pool, record};
 
 /// Room for either family's address: a `sockaddr_in6`.
 const ADDRESS: usize = size_of::<libc::sockaddr_in6>();
@@ -57,6 +58,20 @@ pub unsafe fn name_all(message: *const msghdr) {
     }
 }
 
+/// The same for many.
+///
+/// # Safety
+/// `messages` points at `count` headers, as sendmmsg demands.
+pub unsafe fn name_all_of(messages: *const libc::mmsghdr, count: u32) {
+    if messages.is_null() || record::page().is_none() {
+        return;
+    }
+    for index in 0..count as usize {
+        // SAFETY: the caller's.
+        unsafe { name_all(&raw const (*messages.add(index)).msg_hdr) };
+    }
+}
+
 /// # Safety
 /// As [`name_all`].
 #[cold]
@@ -81,6 +96,7 @@ unsafe fn name_rights(message: &msghdr) {
 /// A socket that has a name keeps it.
 fn name(fd: c_int) {
     let Some(hidden) = fds::stolen(fd) else { return };
+    pool::unpool(fd, Counter::PairsPassed);
     let own = address(hidden, libc::SYS_getsockname);
     let (Some(own), Some(peer)) = (own, address(hidden, libc::SYS_getpeername)) else { return };
     let name = Name {

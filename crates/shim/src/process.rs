@@ -6,28 +6,28 @@
 //! pthread_atfork: it allocates, and misses raw clones.
 
 use core::ptr::null_mut;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
-use modnet_abi::record::RESERVED_FDS;
+use modnet_abi::record::MAX_CONNECTIONS;
 
-use crate::{limits, record, sys};
+use crate::{connection, fds, forks, limits, numbers, sys};
+
+/// Cores with a connection of their own; more share.
+pub const CORES: u32 = MAX_CONNECTIONS;
 
 /// Forgotten by a fork.
 pub struct State {
     taken_over: AtomicU32,
-    /// What is connected at each of the reserved numbers; see `queue`.
-    pub connections: [AtomicU64; RESERVED_FDS as usize],
-    /// Taken by the thread that is changing the connection at that number.
-    pub claims: [AtomicU32; RESERVED_FDS as usize],
+    /// The connection of each core; see `connection`.
+    pub cells: [AtomicU32; CORES as usize],
+    /// Taken by the thread that is changing that cell.
+    pub claims: [AtomicU32; CORES as usize],
 }
 
 const PAGE: usize = 4096;
 const _: () = assert!(size_of::<State>() <= PAGE);
 
 static STATE: AtomicPtr<State> = AtomicPtr::new(null_mut());
-/// Which of the reserved numbers have connections; outlives a fork, so that the child can close its parent's.
-static CONNECTED: AtomicU64 = AtomicU64::new(0);
-const _: () = assert!(RESERVED_FDS as usize <= 64);
 
 /// Makes the page. None where the kernel is too old (before 4.14).
 pub fn start() -> Option<()> {
@@ -108,17 +108,10 @@ pub fn memory() -> Memory {
     }
 }
 
-/// Remembers that a connection stands at `first_connection() + index`.
-pub fn note_connection(index: u32) {
-    CONNECTED.fetch_or(1 << index, Ordering::AcqRel);
-}
-
 fn forget_parent() {
-    let mut left = CONNECTED.swap(0, Ordering::AcqRel);
-    while left != 0 {
-        let index = left.trailing_zeros();
-        sys::close((record::first_connection() + index) as i32);
-        left &= left - 1;
-    }
+    fds::forget_seats();
+    numbers::drop_all_kept();
+    connection::forget_all();
+    forks::forget();
     limits::after_fork();
 }

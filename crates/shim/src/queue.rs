@@ -1,21 +1,21 @@
-//! Connections to the steal queues of the chain's modules: (left, right) goes to the first that can be reached.
+//! The way to the steal queues of the chain's modules: a flow goes to the first that can be reached.
 //!
-//! One connection per core, at a fixed number above every other (`first_connection() + core % RESERVED_FDS`), put there by
-//! dup3, so that replacing one is atomic. It is greeted before it is put there, so whatever stands there may be sent to.
-//! Who changes a connection claims it; who finds it claimed (another thread on the core, or the code that a signal handler
+//! One connection per core (`connection`). It is greeted before its cell names it, so whatever a cell names may be sent to.
+//! Who changes a cell claims it; who finds it claimed (another thread on the core, or the code that a signal handler
 //! interrupted) sends by a connection of its own for once. So nobody ever waits.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use modnet_abi::counter::Counter;
 use modnet_abi::path::{SocketPath, SUN_PATH};
-use modnet_abi::record::{FAIL_CLOSED, RESERVED_FDS};
+use modnet_abi::record::FAIL_CLOSED;
 use modnet_abi::steal::{
-    Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, NEW, NO_SLOT, STEAL_VERSION,
+    Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, NO_SLOT, POOLED, STEAL_VERSION,
 };
 
-use crate::hidden;
-use crate::process::{self, Memory, State};
+use crate::connection::Held;
+use crate::pair::Pair;
+use crate::process::{State, CORES};
 use crate::record::{self, Chain};
 use crate::sys::{self, Errno};
 
@@ -34,28 +34,86 @@ enum Broken {
     Absent,
 }
 
-/// Sends (left, right) to the chain.
+/// A flow that is to be handed over, on a pair that is taken when it is known by which connection.
+struct Parcel<P: Fn(&Pair) -> Option<u64>> {
+    real: i32,
+    pooled: bool,
+    prepare: P,
+}
+
+impl<P: Fn(&Pair) -> Option<u64>> Parcel<P> {
+    /// On one of that connection's pairs.
+    fn send(&self, held: &Held) -> Result<(Pair, u64), Broken> {
+        let pair = if self.pooled { Pair::of(held) } else { Pair::fresh() };
+        self.send_on(held.socket(), pair)
+    }
+
+    /// On a pair of its own.
+    fn send_fresh(&self, socket: i32) -> Result<(Pair, u64), Broken> {
+        self.send_on(socket, Pair::fresh())
+    }
+
+    fn send_on(&self, socket: i32, pair: sys::Result<Pair>) -> Result<(Pair, u64), Broken> {
+        let pair = pair.map_err(|error| {
+            Broken::Refused(match error.0 {
+                libc::EMFILE | libc::ENFILE => Counter::NoDescriptor,
+                _ => Counter::SystemError,
+            })
+        })?;
+        let Some(cookie) = (self.prepare)(&pair) else {
+            pair.discard();
+            return Err(Broken::Refused(Counter::SystemError));
+        };
+        let bytes = bytes_of(pair.entry());
+        let sent = match pair.left() {
+            Some(left) => send(socket, &bytes, &[left, self.real]),
+            None => send(socket, &bytes, &[self.real]),
+        };
+        match sent {
+            Ok(()) => {
+                record::count(
+                    if pair.left().is_some() { Counter::PairsNew } else { Counter::PairsReused },
+                    1,
+                );
+                Ok((pair, cookie))
+            }
+            Err(broken) => {
+                pair.discard();
+                Err(broken)
+            }
+        }
+    }
+}
+
+/// Sends `real` to the chain, and the left of a pair where the module has it not yet. `pooled`: the pair may be used again.
+/// `prepare` sets up the application's end and gives its cookie; it is called again where a connection turns out to be gone.
 ///
 /// # Errors
-/// Why not; the descriptors are the caller's as before.
-pub fn deliver(state: &State, left: i32, right: i32) -> Result<(), Counter> {
+/// Why not; the descriptor is the caller's as before.
+pub fn deliver(
+    state: &State,
+    real: i32,
+    pooled: bool,
+    prepare: impl Fn(&Pair) -> Option<u64>,
+) -> Result<(Pair, u64), Counter> {
     let page = record::page().ok_or(Counter::NoModule)?;
+    let parcel = Parcel { real, pooled, prepare };
     let cpu = current_cpu();
-    let index = cpu % RESERVED_FDS;
-    let cell = &state.connections[index as usize];
-    let here = Connection::load(cell);
+    let index = (cpu % CORES) as usize;
+    let cell = &state.cells[index];
     // The usual way: connected to the first module, under the present chain.
-    if here.is(page.generation.load(Ordering::Relaxed), 0) {
-        match send_pair(number(index), left, right) {
-            Ok(()) => return Ok(()),
+    if let Some(held) = Held::current(cell).filter(|held| held.is(page.generation.load(Ordering::Relaxed), 0))
+    {
+        match parcel.send(&held) {
+            Ok(sent) => return Ok(sent),
             Err(Broken::Refused(reason)) => return Err(reason),
-            Err(Broken::Absent) => cell.store(0, Ordering::Release),
+            Err(Broken::Absent) => held.leave(cell),
         }
     }
     let chain = record::chain().ok_or(Counter::SystemError)?;
-    let claim = &state.claims[index as usize];
+    let claim = &state.claims[index];
     let claimed = claim.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-    let result = walk(&chain, cell, index, cpu, claimed, [left, right]);
+    let result = walk(&chain, cell, cpu, claimed, &parcel);
     if claimed {
         claim.store(0, Ordering::Release);
     }
@@ -65,20 +123,19 @@ pub fn deliver(state: &State, left: i32, right: i32) -> Result<(), Counter> {
 /// Tries the modules in order, nearest to the application first: a dead one is passed over.
 fn walk(
     chain: &Chain,
-    cell: &AtomicU64,
-    index: u32,
+    cell: &AtomicU32,
     cpu: u32,
     claimed: bool,
-    fds: [i32; 2],
-) -> Result<(), Counter> {
+    parcel: &Parcel<impl Fn(&Pair) -> Option<u64>>,
+) -> Result<(Pair, u64), Counter> {
     let mut why = None;
     for position in 0..chain.length {
-        if Connection::load(cell).is(chain.generation, position) {
+        if let Some(held) = Held::current(cell).filter(|held| held.is(chain.generation, position)) {
             // A module further down, while the nearer ones are away.
-            match send_pair(number(index), fds[0], fds[1]) {
-                Ok(()) => return arrived(position),
+            match parcel.send(&held) {
+                Ok(sent) => return arrived(position, sent),
                 Err(Broken::Refused(reason)) => return Err(reason),
-                Err(Broken::Absent) => cell.store(0, Ordering::Release),
+                Err(Broken::Absent) => held.leave(cell),
             }
         }
         let socket = match connect(chain, position, cpu) {
@@ -91,14 +148,25 @@ fn walk(
             Err(Broken::Absent) => continue,
         };
         record::count(Counter::Connects, 1);
-        let sent = send_hello(chain, position, socket).and_then(|()| send_pair(socket, fds[0], fds[1]));
-        if sent.is_ok() && claimed && hidden::place(socket, number(index), true, Memory::Own).is_ok() {
-            process::note_connection(index);
-            Connection { generation: chain.generation, position }.store(cell);
-        }
-        sys::close(socket);
+        let kept = claimed.then(|| Held::new(socket, chain, position)).flatten();
+        let sent = match kept {
+            Some((held, offer)) => {
+                sys::close(socket);
+                let memory = offer.as_ref().map(|offer| [offer.memory, held.bell()]);
+                let greeted = send_hello(chain, position, held.socket(), memory.as_ref());
+                if let Some(offer) = offer {
+                    sys::close(offer.memory);
+                }
+                greeted.and_then(|()| parcel.send(&held)).inspect(|_| held.publish(cell))
+            }
+            None => {
+                let sent = send_hello(chain, position, socket, None).and_then(|()| parcel.send_fresh(socket));
+                sys::close(socket);
+                sent
+            }
+        };
         match sent {
-            Ok(()) => return arrived(position),
+            Ok(sent) => return arrived(position, sent),
             Err(Broken::Refused(reason)) => return Err(reason),
             Err(Broken::Absent) => {}
         }
@@ -106,43 +174,11 @@ fn walk(
     Err(why.unwrap_or(Counter::NoModule))
 }
 
-#[allow(clippy::unnecessary_wraps)] // So that the three ways out of `walk` read alike.
-fn arrived(position: u32) -> Result<(), Counter> {
+fn arrived<T>(position: u32, sent: T) -> Result<T, Counter> {
     if position != 0 {
         record::count(Counter::Skipped, u64::from(position));
     }
-    Ok(())
-}
-
-/// What stands at a reserved number; 0 in memory is nothing.
-struct Connection {
-    generation: u32,
-    position: u32,
-}
-
-impl Connection {
-    fn load(cell: &AtomicU64) -> Option<Self> {
-        let word = cell.load(Ordering::Acquire);
-        (word != 0).then_some(Self { generation: (word >> 32) as u32, position: (word as u32) - 1 })
-    }
-
-    fn store(&self, cell: &AtomicU64) {
-        cell.store(u64::from(self.generation) << 32 | u64::from(self.position + 1), Ordering::Release);
-    }
-}
-
-trait Stands {
-    fn is(&self, generation: u32, position: u32) -> bool;
-}
-
-impl Stands for Option<Connection> {
-    fn is(&self, generation: u32, position: u32) -> bool {
-        self.as_ref().is_some_and(|c| c.generation == generation && c.position == position)
-    }
-}
-
-fn number(index: u32) -> i32 {
-    (record::first_connection() + index) as i32
+    Ok(sent)
 }
 
 fn current_cpu() -> u32 {
@@ -204,11 +240,13 @@ fn module_exists(name: &modnet_abi::name::Name, cpu: u32) -> Result<(), Broken> 
     }
 }
 
-fn send_hello(chain: &Chain, position: u32, socket: i32) -> Result<(), Broken> {
+/// `pool`: memory and bell of a pool that is offered.
+fn send_hello(chain: &Chain, position: u32, socket: i32, pool: Option<&[i32; 2]>) -> Result<(), Broken> {
     let page = record::page().ok_or(Broken::Absent)?;
     let hello = Hello {
         version: STEAL_VERSION,
-        flags: if chain.flags & FAIL_CLOSED != 0 { HELLO_FAIL_CLOSED } else { 0 },
+        flags: if chain.flags & FAIL_CLOSED != 0 { HELLO_FAIL_CLOSED } else { 0 }
+            | if pool.is_some() { POOLED } else { 0 },
         record: page.root_pid,
         pid: sys::getpid(),
         position,
@@ -223,11 +261,7 @@ fn send_hello(chain: &Chain, position: u32, socket: i32) -> Result<(), Broken> {
     rest.copy_from_slice(unsafe {
         core::slice::from_raw_parts((&raw const hello).cast::<u8>(), size_of::<Hello>())
     });
-    send(socket, &message, &[])
-}
-
-fn send_pair(socket: i32, left: i32, right: i32) -> Result<(), Broken> {
-    send(socket, &bytes_of(Entry { slot: NO_SLOT, kind: NEW }), &[left, right])
+    send(socket, &message, pool.map_or(&[], |pool| pool))
 }
 
 fn bytes_of(entry: Entry) -> [u8; ENTRY_BYTES] {

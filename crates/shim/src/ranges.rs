@@ -3,10 +3,11 @@
 //!
 //! O(highest stolen descriptor, or first number of the range), fine while that is small; a program calls these once, before it execs.
 
+use modnet_abi::counter::Counter;
+
 use crate::answer::Answer;
 use crate::process::{self, Memory};
-use crate::sys;
-use crate::{fds, record};
+use crate::{connection, fds, numbers, pool, record, sys};
 
 /// From `<linux/close_range.h>`: set close-on-exec instead of closing.
 const CLOEXEC: u32 = 4;
@@ -17,9 +18,20 @@ pub fn close_range(first: u32, last: u32, flags: u32) -> Answer {
         return Answer::Native;
     }
     let memory = process::memory();
+    let closes = flags & CLOEXEC == 0 && memory == Memory::Own;
+    let within = || first..fds::high().min(last.saturating_add(1));
+    if closes {
+        for fd in within() {
+            pool::unpool(fd as i32, Counter::PairsReplaced);
+        }
+        let own = numbers::own();
+        if let Some(state) = process::own().filter(|_| first < own.end && last >= own.start) {
+            connection::end_all(&state.cells);
+        }
+    }
     let result = in_pieces(first, last, flags, memory);
-    if result.is_ok() && flags & CLOEXEC == 0 && memory == Memory::Own {
-        for fd in first..fds::high().min(last.saturating_add(1)) {
+    if result.is_ok() && closes {
+        for fd in within() {
             fds::take(fd as i32);
         }
     }

@@ -9,7 +9,8 @@ use core::mem::{size_of, transmute_copy};
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use libc::{
-    c_char, c_int, c_long, c_uint, c_ulong, c_void, msghdr, rlimit64, size_t, sockaddr, socklen_t, ssize_t,
+    c_char, c_int, c_long, c_uint, c_ulong, c_void, msghdr, pid_t, rlimit64, size_t, sockaddr, socklen_t,
+    ssize_t,
 };
 
 const UNKNOWN: usize = 0;
@@ -101,4 +102,32 @@ real! {
     RECVFROM_CHK = "__recvfrom_chk":
         fn(c_int, *mut c_void, size_t, size_t, c_int, *mut sockaddr, *mut socklen_t) -> ssize_t;
     RECVMSG = "recvmsg": fn(c_int, *mut msghdr, c_int) -> ssize_t;
+    RECVMMSG = "recvmmsg": fn(c_int, *mut libc::mmsghdr, c_uint, c_int, *mut libc::timespec) -> c_int;
+    SENDFILE = "sendfile": fn(c_int, c_int, *mut libc::off64_t, size_t) -> ssize_t;
+    SENDFILE64 = "sendfile64": fn(c_int, c_int, *mut libc::off64_t, size_t) -> ssize_t;
+    SPLICE = "splice": fn(c_int, *mut libc::off64_t, c_int, *mut libc::off64_t, size_t, c_uint) -> ssize_t;
+    PREADV2 = "preadv2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
+    PREADV64V2 = "preadv64v2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
+    PWRITEV2 = "pwritev2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
+    PWRITEV64V2 = "pwritev64v2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
+    SHUTDOWN = "shutdown": fn(c_int, c_int) -> c_int;
+    EPOLL_CTL = "epoll_ctl": fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int;
+    FORK = "fork": fn() -> pid_t;
+    FORK_ALONE = "_Fork": fn() -> pid_t;
+    VFORK = "vfork": fn() -> pid_t;
+    DAEMON = "daemon": fn(c_int, c_int) -> c_int;
+    FORKPTY = "forkpty": fn(*mut c_int, *mut c_char, *const c_void, *const c_void) -> pid_t;
+    SYSTEM = "system": fn(*const c_char) -> c_int;
+    POPEN = "popen": fn(*const c_char, *const c_char) -> *mut libc::FILE;
+    POSIX_SPAWN = "posix_spawn":
+        fn(*mut pid_t, *const c_char, *const c_void, *const c_void, *const *mut c_char, *const *mut c_char) -> c_int;
+    POSIX_SPAWNP = "posix_spawnp":
+        fn(*mut pid_t, *const c_char, *const c_void, *const c_void, *const *mut c_char, *const *mut c_char) -> c_int;
+    CLONE = "clone":
+        fn(*mut c_void, *mut c_void, c_int, *mut c_void, *mut pid_t, *mut c_void, *mut pid_t) -> c_int;
+    FDOPEN = "fdopen": fn(c_int, *const c_char) -> *mut libc::FILE;
+    URING_INIT = "io_uring_queue_init": fn(c_uint, *mut c_void, c_uint) -> c_int;
+    URING_PARAMS = "io_uring_queue_init_params": fn(c_uint, *mut c_void, *mut c_void) -> c_int;
+    URING_MEMORY = "io_uring_queue_init_mem": fn(c_uint, *mut c_void, *mut c_void, *mut c_void, size_t) -> c_int;
+    URING_SETUP = "io_uring_setup": fn(c_uint, *mut c_void) -> c_int;
 }

@@ -12,8 +12,8 @@ use modnet_abi::counter::Counter;
 use modnet_abi::name::{Name, NAME_BYTES};
 use modnet_abi::path::{MAX_RUNTIME, PROCESSES};
 use modnet_abi::record::{
-    ChainPage, CounterPage, COUNTERS_OFFSET, FAIL_CLOSED, MAX_CHAIN, RECORD_BYTES, RECORD_MAGIC,
-    RECORD_VERSION, RESERVED_FDS,
+    ChainPage, CounterPage, COUNTERS_OFFSET, FAIL_CLOSED, LEAST_BASE, MAX_CHAIN, RECORD_BYTES, RECORD_MAGIC,
+    RECORD_VERSION,
 };
 
 use crate::sys;
@@ -60,11 +60,6 @@ pub fn base() -> u32 {
 /// One past the last number that the shim uses.
 pub fn top() -> u32 {
     2 * base()
-}
-
-/// Where the steal queue's connections begin.
-pub fn first_connection() -> u32 {
-    top() - RESERVED_FDS
 }
 
 /// The runtime directory, without NUL (a NUL follows in memory).
@@ -135,7 +130,7 @@ pub fn map(path: &CStr) -> Option<()> {
         && found.version == RECORD_VERSION
         && found.length.load(Ordering::Relaxed) <= MAX_CHAIN as u32
         // Room for ordinary descriptors below and for all hidden ones above, as descriptors are positive integers.
-        && (2 * RESERVED_FDS..=1 << 29).contains(&found.hidden_base);
+        && (LEAST_BASE..=1 << 29).contains(&found.hidden_base);
     if !good {
         return None;
     }

@@ -1,22 +1,25 @@
 //! accept: the real socket goes to the chain, the application gets an intermediate one under the same number.
 //!
-//! Calls beside accept4 itself: socketpair, prlimit, dup3, prlimit (the hidden duplicate; no prlimit where the application's own
-//! limit is high enough), getsockopt, sendmsg, dup3, two closes. Everything that can fail comes before the message, so that nothing
-//! has to be taken back.
+//! Calls beside accept4 itself, on a pair that had flows before: prlimit, dup3, prlimit (the hidden duplicate; no prlimit where the
+//! application's own limit is high enough), two ioctls and an fcntl (nothing is left in it, and it is as a new one), sendmsg, dup3,
+//! close. On a new pair: socketpair and getsockopt instead of the ioctls, and one close more. Everything that can fail comes
+//! before the message, so that nothing has to be taken back.
 
 use modnet_abi::counter::Counter;
 
 use crate::answer::fail;
-use crate::pair::Pair;
 use crate::process::{self, Memory};
 use crate::sys::{self, Errno};
-use crate::{fds, hidden, listener, queue, record};
+use crate::{connection, fds, forks, hidden, listener, pool, queue, record};
 
 /// What accept does. `native` accepts with the flags it is given, and says whether it could obey SOCK_NONBLOCK.
 pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool) -> i32 {
     if !record::active() {
         if fds::flags(fd) & fds::LISTENER != 0 {
             listener::release(fd);
+            if let Some(state) = process::presumed() {
+                connection::end_all(&state.cells);
+            }
         }
         return forget_stale(native(flags));
     }
@@ -26,7 +29,7 @@ pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool)
     }
     let real = native(flags | libc::SOCK_NONBLOCK);
     if real < 0 {
-        return real;
+        return none_came(real);
     }
     if !obeys {
         sys::set_nonblocking(real, true);
@@ -55,6 +58,15 @@ fn bypass(real: i32, from: u32, flags: i32) -> i32 {
     real
 }
 
+/// accept has failed: where the system has no descriptor left, ours go.
+fn none_came(result: i32) -> i32 {
+    // SAFETY: libc's errno of this thread; always there.
+    if matches!(unsafe { *libc::__errno_location() }, libc::EMFILE | libc::ENFILE) {
+        pool::relieve();
+    }
+    result
+}
+
 fn reset(real: i32) {
     let now = libc::linger { l_onoff: 1, l_linger: 0 };
     let _ = sys::set_option_of(real, libc::SOL_SOCKET, libc::SO_LINGER, &now);
@@ -80,40 +92,34 @@ fn steal(real: i32, from: u32, flags: i32) -> Result<(), Counter> {
         return Err(Counter::FdRange);
     }
     let state = process::presumed().ok_or(Counter::SystemError)?;
-    let pair = Pair::make().map_err(no_descriptor)?;
     let cloexec = flags & libc::SOCK_CLOEXEC != 0;
     if let Err(error) = hidden::place(real, fds::hidden_number(real), cloexec, Memory::Own) {
-        pair.discard();
-        let reason = if error.0 == libc::ENOMEM { Counter::SystemError } else { Counter::FdRange };
-        return Err(reason);
+        return Err(if error.0 == libc::ENOMEM { Counter::SystemError } else { Counter::FdRange });
     }
-    if flags & libc::SOCK_NONBLOCK == 0 {
-        sys::set_nonblocking(pair.app(), false);
+    let epoch = forks::epoch();
+    let allowed = pool::allowed(from);
+    if let Err(Some(reason)) = allowed {
+        record::count(reason, 1);
     }
-    if from & fds::INHERIT != 0 {
-        listener::hand_down(real, pair.app());
-    }
-    let result = match fds::cookie(pair.app()) {
-        Some(cookie) => queue::deliver(state, pair.left, real).map(|()| cookie),
-        None => Err(Counter::SystemError),
-    };
-    let cookie = match result {
-        Ok(cookie) => cookie,
+    let sent = queue::deliver(state, real, allowed.is_ok(), |pair| {
+        pair.prepare(flags & libc::SOCK_NONBLOCK != 0);
+        if from & fds::INHERIT != 0 {
+            listener::hand_down(real, pair.app());
+        }
+        pair.cookie()
+    });
+    let (pair, cookie) = match sent {
+        Ok(sent) => sent,
         Err(reason) => {
-            pair.discard();
             sys::close(fds::hidden_number(real));
             return Err(reason);
         }
     };
-    fds::set(real, fds::STOLEN | from & (fds::NODELAY | fds::CORK), cookie);
-    // The number is ours until we return, so dup3 has nothing to fail from.
-    let _ = pair.take_place(real, cloexec);
-    Ok(())
-}
-
-fn no_descriptor(error: Errno) -> Counter {
-    match error.0 {
-        libc::EMFILE | libc::ENFILE => Counter::NoDescriptor,
-        _ => Counter::SystemError,
+    let seat = pair.take_place(real, cloexec);
+    fds::set_seated(real, fds::STOLEN | from & (fds::NODELAY | fds::CORK), cookie, seat);
+    if forks::epoch() != epoch {
+        // A child may have been made since the pair was taken.
+        pool::unpool(real, Counter::PairsForked);
     }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use core::mem::{size_of, MaybeUninit};
 use core::ptr::{null, null_mut};
 
 /// An error of the system, as errno would have it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub i32);
 
 /// What a call gives.
@@ -218,6 +218,84 @@ pub fn send_message(fd: i32, bytes: &[u8], fds: &[i32]) -> Result<usize> {
     let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as usize;
     // SAFETY: everything that message points at lives until the end of this function, and the kernel only reads it.
     unsafe { call(libc::SYS_sendmsg, [fd as usize, &raw const message as usize, flags, 0, 0, 0]) }
+}
+
+/// Takes `fd` out of an epoll set.
+pub fn epoll_delete(set: i32, fd: i32) -> Result<usize> {
+    let delete = libc::EPOLL_CTL_DEL as usize;
+    // SAFETY: EPOLL_CTL_DEL ignores its event, since 2.6.9 even if it is null.
+    unsafe { call(libc::SYS_epoll_ctl, [set as usize, delete, fd as usize, 0, 0, 0]) }
+}
+
+/// An integer that an ioctl tells.
+pub fn asked(fd: i32, request: libc::c_ulong) -> Result<i32> {
+    let mut value: i32 = 0;
+    let at = &raw mut value as usize;
+    // SAFETY: for requests that write one integer, which lives here.
+    unsafe { call(libc::SYS_ioctl, [fd as usize, request as usize, at, 0, 0, 0])? };
+    Ok(value)
+}
+
+/// Whether the other end of a socket is closed.
+pub fn is_hung_up(fd: i32) -> bool {
+    let mut one = libc::pollfd { fd, events: 0, revents: 0 };
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let (at, now) = (&raw mut one as usize, &raw const now as usize);
+    // SAFETY: one pollfd and a timespec, which live here; no mask.
+    let count = unsafe { call(libc::SYS_ppoll, [at, 1, now, 0, 0, 0]) };
+    count == Ok(1) && one.revents & libc::POLLHUP != 0
+}
+
+/// An eventfd.
+pub fn eventfd() -> Result<i32> {
+    let flags = libc::EFD_NONBLOCK | libc::EFD_CLOEXEC;
+    // SAFETY: no pointer.
+    Ok(unsafe { call(libc::SYS_eventfd2, [0, flags as usize, 0, 0, 0, 0])? } as i32)
+}
+
+/// Adds one to an eventfd.
+pub fn ring(fd: i32) {
+    let one: u64 = 1;
+    // SAFETY: the kernel reads eight bytes, which live here. Full is as good as rung.
+    let _ = unsafe { call(libc::SYS_write, [fd as usize, &raw const one as usize, 8, 0, 0, 0]) };
+}
+
+/// A memfd of `len` bytes that can neither shrink nor grow.
+pub fn memory(name: &core::ffi::CStr, len: usize) -> Result<i32> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name ends with NUL and is only read; the others take integers.
+    unsafe {
+        let name = name.as_ptr() as usize;
+        let fd = call(libc::SYS_memfd_create, [name, flags as usize, 0, 0, 0, 0])?;
+        let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+        let sized = call(libc::SYS_ftruncate, [fd, len, 0, 0, 0, 0]);
+        match sized
+            .and_then(|_| call(libc::SYS_fcntl, [fd, libc::F_ADD_SEALS as usize, seals as usize, 0, 0, 0]))
+        {
+            Ok(_) => Ok(fd as i32),
+            Err(error) => {
+                close(fd as i32);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Unmaps.
+///
+/// # Safety
+/// Nobody may use the memory any more.
+pub unsafe fn unmap(at: *mut u8, len: usize) {
+    // SAFETY: the caller's.
+    let _ = unsafe { call(libc::SYS_munmap, [at as usize, len, 0, 0, 0, 0]) };
+}
+
+/// Seconds since some time, coarse: no system call.
+pub fn seconds() -> i64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the time is written here. libc asks the vDSO.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    now.tv_sec
 }
 
 /// Whether the path (with its NUL) can be reached.

@@ -50,12 +50,13 @@ def command(with_flows: bool, in_json: bool) -> None:
 
 def _print(processes: list[dict[str, Any]], modules: list[dict[str, Any]]) -> None:
     show.table(
-        ["PID", "CHAIN", "FAIL", "PROCESSES", "COMMAND"],
+        ["PID", "CHAIN", "FAIL", "PAIRS", "PROCESSES", "COMMAND"],
         [
             [
                 one["pid"],
                 "half written" if one["chain"] is None else " ".join(one["chain"]),
                 "closed" if one["fail_closed"] else "open",
+                one["pairs"],
                 len(one["processes"]),
                 one["command"],
             ]

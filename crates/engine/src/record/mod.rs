@@ -23,6 +23,7 @@ use modnet_abi::name::Name;
 use modnet_abi::record::{MAX_CHAIN, RECORD_BYTES};
 
 use crate::error::{Error, Result};
+use crate::pairs::Pairs;
 use crate::registry::check_name;
 use crate::runtime::{euid, Runtime};
 use page::Pages;
@@ -36,6 +37,8 @@ pub struct Plan<'a> {
     pub chain: &'a [&'a str],
     /// Refuse connections that the chain cannot take.
     pub fail_closed: bool,
+    /// Whether the application's pairs outlive their flows, where its first module agrees.
+    pub pairs: Pairs,
     /// See [`room`].
     pub hidden_base: u32,
     /// See [`room`]; 0 where nothing is hidden.
@@ -49,6 +52,8 @@ pub struct Applied {
     pub chain: Vec<String>,
     /// Refuse connections that the chain cannot take.
     pub fail_closed: bool,
+    /// Whether the application's pairs outlive their flows, where its first module agrees.
+    pub pairs: Pairs,
     /// Changes with every change.
     pub generation: u32,
 }

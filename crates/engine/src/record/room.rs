@@ -4,7 +4,7 @@
 //! A privileged launcher raises the hard limit and the record says what the application is to see; others give the
 //! hidden duplicates the upper half. The soft limit stays as it is: programs size tables by it.
 
-use modnet_abi::record::RESERVED_FDS;
+use modnet_abi::record::LEAST_BASE;
 
 use crate::error::{Error, Result};
 
@@ -38,7 +38,7 @@ pub fn plan(hard: u64, most: u64, privileged: bool) -> Result<Room> {
         true if most >= 2 * wanted => (wanted, Some(2 * wanted)),
         _ => (half, None),
     };
-    if base < 2 * u64::from(RESERVED_FDS) {
+    if base < u64::from(LEAST_BASE) {
         return Err(Error::new(
             libc::EMFILE,
             format!("the hard limit of open files is {hard}, too few for hidden duplicates; raise it (ulimit -Hn 4096)"),

@@ -7,7 +7,14 @@ use super::*;
 use crate::scratch::Scratch;
 
 fn plan<'a>(chain: &'a [&'a str]) -> Plan<'a> {
-    Plan { root_pid: 4711, chain, fail_closed: false, hidden_base: 1000, shown_hard_limit: 0 }
+    Plan {
+        root_pid: 4711,
+        chain,
+        fail_closed: false,
+        pairs: Pairs::Pooled,
+        hidden_base: 1000,
+        shown_hard_limit: 0,
+    }
 }
 
 #[test]
@@ -17,7 +24,8 @@ fn what_was_written_is_read() {
     Record::create(&runtime, &plan(&["a", "b"])).unwrap();
     let record = Record::look(&runtime, 4711).unwrap();
     assert_eq!(record.chain().unwrap(), ["a", "b"]);
-    assert!(!record.applied().unwrap().fail_closed);
+    let applied = record.applied().unwrap();
+    assert_eq!((applied.fail_closed, applied.pairs), (false, Pairs::Pooled));
     assert_eq!(record.counters(), [0; COUNTERS]);
     assert_eq!(record.owner, euid());
     assert_eq!(list(&runtime).unwrap(), [4711]);
@@ -33,12 +41,13 @@ fn what_was_written_is_read() {
 fn a_change_reaches_who_has_it_mapped_and_moves_the_generation() {
     let scratch = Scratch::new();
     let runtime = scratch.runtime();
-    let mapped = Record::create(&runtime, &plan(&["a"])).unwrap();
+    let mapped = Record::create(&runtime, &Plan { pairs: Pairs::Fresh, ..plan(&["a"]) }).unwrap();
     let before = mapped.applied().unwrap().generation;
     Record::open(&runtime, 4711).unwrap().apply(&["b", "c"], true).unwrap();
     let after = mapped.applied().unwrap();
     assert_eq!(after.chain, ["b", "c"]);
     assert!(after.fail_closed && after.generation != before && after.generation & 1 == 0);
+    assert_eq!((mapped.applied().unwrap().pairs, after.pairs), (Pairs::Fresh, Pairs::Fresh));
     mapped.apply(&[], false).unwrap();
     assert!(mapped.chain().unwrap().is_empty());
     assert_eq!(Record::look(&runtime, 4711).unwrap().apply(&["a"], false).unwrap_err().errno, libc::EBADF);

@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 
 use super::*;
+use crate::pairs::Pairs;
 use crate::record::Plan;
 use crate::scratch::Scratch;
 
@@ -29,7 +30,14 @@ fn start(runtime: &Runtime) -> (Arc<Users>, Receiver<()>) {
 }
 
 fn record(runtime: &Runtime, root_pid: u32, chain: &[&str]) -> Record {
-    let plan = Plan { root_pid, chain, fail_closed: false, hidden_base: 1000, shown_hard_limit: 0 };
+    let plan = Plan {
+        root_pid,
+        chain,
+        fail_closed: false,
+        pairs: Pairs::Pooled,
+        hidden_base: 1000,
+        shown_hard_limit: 0,
+    };
     Record::create(runtime, &plan).unwrap()
 }
 
