@@ -20,6 +20,23 @@ NAMES = (
     "adopted",
     "connects",
     "module_full",
+    "pairs_new",
+    "pairs_reused",
+    "pairs_dirty",
+    "pairs_unread",
+    "pairs_killed",
+    "pairs_trimmed",
+    "pairs_duplicated",
+    "pairs_forked",
+    "pairs_shutdown",
+    "pairs_passed",
+    "pairs_options",
+    "pairs_epoll",
+    "pairs_busy",
+    "pairs_replaced",
+    "pairs_abandoned",
+    "pairs_no_room",
+    "pairs_io_uring",
 )
 # Of an accepted socket: stolen, or why not.
 ACCEPTS = (*NAMES[:9], "module_full")

@@ -10,6 +10,7 @@ import pytest
 pytest.register_assert_rewrite("tests.shim.host")
 
 from tests.shim.host import SHIM, Host  # noqa: E402
+from tests.shim.pooled import Module  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,9 +19,18 @@ def built() -> None:
         pytest.exit(f"{SHIM} is missing: make build, or name it in MODNET_SHIM", returncode=2)
 
 
+@pytest.fixture(scope="session")
+def module() -> Iterator[Module]:
+    module = Module()
+    try:
+        yield module
+    finally:
+        module.stop()
+
+
 @pytest.fixture
-def host() -> Iterator[Host]:
-    host = Host()
+def host(module: Module) -> Iterator[Host]:
+    host = Host(module)
     try:
         yield host
     finally:

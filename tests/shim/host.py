@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.shim.peer import Peer
+from tests.shim.pooled import WARM, Module
 from tests.shim.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -50,10 +51,15 @@ def listen(**settings):
     listener = socket.create_server((host, 0), family=FAMILY, **settings)
     return listener
 def connected(listener):
-    print("#%d" % listener.getsockname()[1], flush=True)
-    conn = listener.accept()[0]
-    # Else a reset could come before the client's connect has returned.
-    sync("connected")
+    # Pairs that have had flows, where the environment asks for them: each is over when the client has seen its end.
+    for step in ["warm"] * int(os.environ.pop("WARM", "0")) + ["connected"]:
+        print("#%d" % listener.getsockname()[1], flush=True)
+        conn = listener.accept()[0]
+        # Else a reset could come before the client's connect has returned.
+        sync("connected")
+        if step == "warm":
+            conn.close()
+            sync("warm")
     return conn
 """
 ONE = "listener = listen()\nconn = connected(listener)\n"
@@ -62,7 +68,8 @@ ONE = "listener = listen()\nconn = connected(listener)\n"
 class Host:
     """A runtime directory, a record, a peer."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: Module | None = None) -> None:
+        self.module = module
         self.runtime = Path(tempfile.mkdtemp(prefix="mns-"))
         self.runtime.chmod(0o711)
         self.peers: list[Peer] = []
@@ -152,7 +159,10 @@ class Host:
                     client = socket.create_connection((host, int(rest.strip(":"))), timeout=30)
                     clients.append(stack.enter_context(client))
                 elif mark == "@":
-                    if rest != "connected":
+                    if rest == "warm":
+                        with clients.pop() as client:
+                            client.recv(1)
+                    elif rest != "connected":
                         (steps or {})[rest](clients[-1])
                     process.stdin.write("\n")
                     process.stdin.flush()
@@ -164,7 +174,8 @@ class Host:
         return said
 
     def compare(self, body: str, steps: Steps | None = None, *, stolen: int = 1, **more: Any) -> list[str]:
-        """The same natively and stolen; fails where they differ or too few sockets were stolen."""
+        """The same natively, stolen, and stolen onto pairs that have had flows; fails where they differ or too few
+        sockets were stolen."""
         natively = self.probe(body, steps, stolen=False, **more)
         if not self.peers:
             self.peer()
@@ -172,7 +183,20 @@ class Host:
         under = self.probe(body, steps, **more)
         assert self.record.count("stolen") - before >= stolen, self.record.counters()
         assert under == natively
+        if self.module:
+            assert self.pooled(body, steps, **more) == natively
         return under
+
+    def pooled(self, body: str, steps: Steps | None = None, **more: Any) -> list[str]:
+        """Stolen by a real module, onto pairs that have had flows."""
+        own, self.record = self.record, self.module.record()
+        try:
+            said = self.probe(body, steps, env=WARM | more.pop("env", {}), **more)
+            self.pairs = self.record.pairs()
+            print("COUNTED", self.pairs)
+        finally:
+            self.record = own
+        return said
 
     def close(self) -> None:
         try:

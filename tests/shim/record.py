@@ -57,7 +57,18 @@ class Record:
             word(GENERATION_AT, generation + 2)
 
     def counters(self) -> dict[str, int]:
-        """All counters that are not zero, by name."""
+        """All counters that are not zero, by name, but for those of pairs."""
+        return {name: value for name, value in self._all().items() if not name.startswith("pairs_")}
+
+    def pairs(self) -> dict[str, int]:
+        """What became of the pairs: those counters that are not zero, without `pairs_`."""
+        return {
+            name.removeprefix("pairs_"): value
+            for name, value in self._all().items()
+            if name.startswith("pairs_")
+        }
+
+    def _all(self) -> dict[str, int]:
         values = struct.unpack_from("<64Q", self.path.read_bytes(), 4096)
         return {name: value for name, value in zip(counters.NAMES, values, strict=False) if value}
 

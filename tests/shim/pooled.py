@@ -1,0 +1,38 @@
+"""A real forwarder for the shim's tests, which takes the pool that the shim offers, as `peer.py` does not.
+
+Rules: one module for all tests of a run, in a runtime directory of its own; a server that is to get pairs which have
+had flows says so by `WARM` in its environment. It must not assert.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from shutil import rmtree
+
+from tests.shim.record import Record
+
+# Connections that a probe's server accepts and closes before its own: the first ones make pairs, later ones use them.
+WARM = {"WARM": "5"}
+
+
+class Module:
+    """The forwarder `peer` in a runtime directory."""
+
+    def __init__(self) -> None:
+        self.runtime = Path(tempfile.mkdtemp(prefix="mnp-"))
+        self.runtime.chmod(0o711)
+        self._modnet("start", "forwarder,as=peer")
+
+    def record(self, **settings: int) -> Record:
+        """A record under which pairs are pooled."""
+        return Record(self.runtime, flags=0, **settings)
+
+    def stop(self) -> None:
+        self._modnet("stop", "peer")
+        rmtree(self.runtime)
+
+    def _modnet(self, *words: str) -> None:
+        environment = os.environ | {"MODNET_RUNTIME_DIR": str(self.runtime), "MODNET_PAIRS": "pooled"}
+        subprocess.run([sys.executable, "-m", "modnet", "module", *words], env=environment, check=True, timeout=60)
