@@ -52,7 +52,11 @@ def listen(**settings):
     return listener
 def connected(listener):
     # Pairs that have had flows, where the environment asks for them: each is over when the client has seen its end.
-    for step in ["warm"] * int(os.environ.pop("WARM", "0")) + ["connected"]:
+    warm = int(os.environ.pop("WARM", "0"))
+    if warm:
+        # On one core: each has pairs of its own.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for step in ["warm"] * warm + ["connected"]:
         print("#%d" % listener.getsockname()[1], flush=True)
         conn = listener.accept()[0]
         # Else a reset could come before the client's connect has returned.

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HELLO, NEW = 1, 2
+POOLED = 1
 HELLO_BYTES = 8 + 40 + 32 * 16
 RESET_NOW = struct.pack("ii", 1, 0)
 # crates/abi/src/fault.rs
@@ -137,7 +138,10 @@ class Peer:
         assert slot == 0xFFFFFFFF, slot
         if kind == HELLO:
             assert len(data) == HELLO_BYTES, len(data)
-            assert not fds
+            # A pool that is offered is left alone: then every pair is fresh.
+            assert len(fds) == 2 * (struct.unpack_from("<I", data, 12)[0] & POOLED), fds
+            for fd in fds:
+                os.close(fd)
             version, flags, record, pid, position, length, token = struct.unpack_from("<6I16s", data, 8)
             names = [data[48 + 32 * i : 80 + 32 * i].rstrip(b"\0").decode() for i in range(16)]
             assert names[position] == self.directory.name, (names, position)

@@ -76,7 +76,7 @@ counters! {
     PairsOptions = 27, "pairs_options";
     /// Likewise: it was in several epoll sets, or could not be taken out of its set.
     PairsEpoll = 28, "pairs_epoll";
-    /// Likewise: another thread was inside a call on it when it was closed.
+    /// Likewise: another thread was inside a call on it when it was closed, or a stream (fdopen) used it.
     PairsBusy = 29, "pairs_busy";
     /// Likewise: its number was closed or replaced by other means than close.
     PairsReplaced = 30, "pairs_replaced";

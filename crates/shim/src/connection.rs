@@ -22,7 +22,7 @@ use modnet_pool::{Book, SLOTS};
 
 use crate::process::Memory;
 use crate::record::Chain;
-use crate::{hidden, numbers, pool, sys};
+use crate::{fds, hidden, numbers, pool, sys};
 
 const CLOSING: u32 = u32::MAX;
 
@@ -210,6 +210,14 @@ pub fn is_own(number: u32) -> bool {
     let place = number.wrapping_sub(numbers::own().start) as usize;
     let connections = numbers::connections() as usize;
     place < 2 * connections && ALL[place % connections].holders.load(Ordering::Relaxed) != 0
+}
+
+/// Whether the socket at a number is one end of a pair that some connection has, or has had. O(pairs), for a fork's child.
+pub fn is_near(number: i32) -> bool {
+    let cookie = fds::cookie(number);
+    cookie.is_some_and(|cookie| {
+        ALL.iter().any(|one| one.cookies.iter().any(|known| known.load(Ordering::Relaxed) == cookie))
+    })
 }
 
 /// In a fork's child, which has only this thread: closes its copies of its parent's connections.

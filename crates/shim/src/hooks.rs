@@ -107,6 +107,20 @@ hooks! {
         watched::control(set, operation, fd, || native!(EPOLL_CTL(set, operation, fd, event)))
     }
 
+    fn epoll_wait(set: c_int, events: *mut libc::epoll_event, count: c_int, timeout: c_int) -> c_int {
+        pool::sleeping(timeout, |timeout| native!(EPOLL_WAIT(set, events, count, timeout)))
+    }
+
+    fn epoll_pwait(
+        set: c_int, events: *mut libc::epoll_event, count: c_int, timeout: c_int, mask: *const libc::sigset_t
+    ) -> c_int {
+        pool::sleeping(timeout, |timeout| native!(EPOLL_PWAIT(set, events, count, timeout, mask)))
+    }
+
+    fn poll(polled: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int {
+        pool::sleeping(timeout, |timeout| native!(POLL(polled, count, timeout)))
+    }
+
     fn close(fd: c_int) -> c_int {
         descriptors::close(fd, || native!(CLOSE(fd)))
     }

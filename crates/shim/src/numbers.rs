@@ -4,6 +4,7 @@
 //! behind our back: then a call on it fails, and nobody gets another one's.
 
 use core::ops::Range;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use modnet_abi::record::Reserved;
 use modnet_pool::set::Set;
@@ -13,6 +14,10 @@ use crate::{hidden, record, sys};
 
 /// Idle pairs' numbers that are in use, counted from the first.
 static IDLE: Set = Set::new();
+/// Those that ever were.
+static EVER: Set = Set::new();
+/// How many.
+static KEPT: AtomicU32 = AtomicU32::new(0);
 
 fn reserved() -> Reserved {
     Reserved::of(record::base())
@@ -48,6 +53,8 @@ pub fn keep(fd: i32) -> Option<i32> {
     let place = IDLE.insert_any()?;
     let number = first_idle() + place as i32;
     if place < reserved().idle as usize && hidden::place(fd, number, true, Memory::Own).is_ok() {
+        KEPT.fetch_add(1, Ordering::Relaxed);
+        EVER.insert(place);
         return Some(number);
     }
     IDLE.remove(place);
@@ -57,14 +64,29 @@ pub fn keep(fd: i32) -> Option<i32> {
 /// Closes what [`keep`] has made.
 pub fn drop_kept(number: i32) {
     sys::close(number);
+    KEPT.fetch_sub(1, Ordering::Relaxed);
     IDLE.remove((number - first_idle()) as usize);
 }
 
-/// Closes all of that, in a fork's child, which has no other thread.
-pub fn drop_all_kept() {
+/// Closes all of that, in a fork's child, which has no other thread. The kernel copies descriptors before memory: what another
+/// thread has dropped in between is open here and no longer known; `is_ours` tells it from the application's own.
+pub fn drop_all_kept(is_ours: impl Fn(i32) -> bool) {
     while let Some(place) = IDLE.remove_any(0) {
         sys::close(first_idle() + place as i32);
+        EVER.remove(place);
     }
+    while let Some(place) = EVER.remove_any(0) {
+        let number = first_idle() + place as i32;
+        if is_ours(number) {
+            sys::close(number);
+        }
+    }
+    KEPT.store(0, Ordering::Relaxed);
+}
+
+/// Whether there is any.
+pub fn any_kept() -> bool {
+    KEPT.load(Ordering::Relaxed) != 0
 }
 
 /// Whether an idle pair stands at a number.

@@ -124,7 +124,7 @@ pub fn take(held: &Held) -> Option<Taken> {
         return None;
     }
     let calls = Calls(held.index());
-    tend(held, page, &calls);
+    tend();
     held.book.take(page, &calls)
 }
 
@@ -135,22 +135,42 @@ pub fn undo(held: &Held, taken: Taken) {
     }
 }
 
-/// Closes now and then what is not needed any more: there is no thread of ours, so whoever comes by does it.
-fn tend(held: &Held, page: &PoolPage, calls: &Calls) {
+/// Closes now and then what was not needed: there is no thread of ours, so whoever comes by does it.
+fn tend() {
     static LAST: AtomicI64 = AtomicI64::new(0);
     let (now, last) = (sys::seconds(), LAST.load(Ordering::Relaxed));
     if now - last >= IDLE && LAST.compare_exchange(last, now, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-        held.book.trim(page, calls, false);
+        trim(false);
     }
 }
 
 /// Descriptors run short: idle pairs give theirs back.
 pub fn relieve() {
+    trim(true);
+}
+
+fn trim(all: bool) {
     for held in connection::all() {
         if let Some(page) = held.page() {
-            held.book.trim(page, &Calls(held.index()), true);
+            held.book.trim(page, &Calls(held.index()), all);
         }
     }
+}
+
+/// A call that may sleep for `timeout` milliseconds (negative: for ever): while pairs are kept it wakes now and then to close what
+/// is not needed, so that a program that has nothing to do keeps none.
+pub fn sleeping(timeout: i32, sleep: impl Fn(i32) -> i32) -> i32 {
+    const TURN: i32 = 1000 * IDLE as i32;
+    let mut left = timeout;
+    while numbers::any_kept() && !(0..=TURN).contains(&left) && !process::shares_memory() {
+        let result = sleep(TURN);
+        if result != 0 {
+            return result;
+        }
+        tend();
+        left = if left < 0 { left } else { left - TURN };
+    }
+    sleep(left)
 }
 
 /// A flow's right to its pair.
@@ -176,6 +196,15 @@ impl Seat {
         let connection = Held::from_index((number >> SLOT_BITS) as usize)?;
         let lease = Lease::from_slot(number & ((1 << SLOT_BITS) - 1))?;
         Some(Self { connection, lease })
+    }
+
+    /// The flow has ended in order, and its socket may carry the next.
+    fn close(self, near: i32) {
+        let Self { connection, lease } = self;
+        match connection.page() {
+            Some(page) => connection.book.close(page, lease, near, &Calls(connection.index())),
+            None => numbers::drop_kept(near),
+        }
     }
 
     /// From here on the flow ends with its near socket.
@@ -227,11 +256,13 @@ pub fn uses_io_uring() {
 pub struct Leaving {
     seat: Seat,
     near: i32,
+    epoch: u32,
 }
 
 /// Before `fd` is closed, its hidden duplicate having been: whatever makes its pair unfit for another flow is found here, or by
 /// [`Leaving::finish`]. None: the pair ends with `fd`.
 pub fn leave(fd: i32) -> Option<Leaving> {
+    let epoch = forks::epoch();
     let seat = Seat::from_number(fds::take_seat(fd))?;
     let reason = if fds::cookie(fd) != Some(fds::recorded_cookie(fd)) {
         Counter::PairsReplaced
@@ -239,7 +270,7 @@ pub fn leave(fd: i32) -> Option<Leaving> {
         Counter::PairsEpoll
     } else {
         match numbers::keep(fd) {
-            Some(near) => return Some(Leaving { seat, near }),
+            Some(near) => return Some(Leaving { seat, near, epoch }),
             None => Counter::PairsNoRoom,
         }
     };
@@ -250,18 +281,22 @@ pub fn leave(fd: i32) -> Option<Leaving> {
 impl Leaving {
     /// After `fd` was closed: nobody can come to the socket by it any more.
     pub fn finish(self, fd: i32) {
-        let Seat { connection, lease } = self.seat;
-        match connection.page() {
-            Some(page) if !fds::is_busy(fd) => {
-                let calls = Calls(connection.index());
-                connection.book.close(page, lease, self.near, &calls);
-                tend(&connection, page, &calls);
-            }
-            _ => {
-                Seat { connection, lease }.ordinary(Counter::PairsBusy);
+        let reason = if fds::is_busy(fd) {
+            Some(Counter::PairsBusy)
+        } else if forks::epoch() != self.epoch {
+            // A child may have been made while it had its number, but no seat.
+            Some(Counter::PairsForked)
+        } else {
+            None
+        };
+        match reason {
+            None => self.seat.close(self.near),
+            Some(reason) => {
+                self.seat.ordinary(reason);
                 numbers::drop_kept(self.near);
             }
         }
+        tend();
     }
 }
 

@@ -110,7 +110,7 @@ pub fn memory() -> Memory {
 
 fn forget_parent() {
     fds::forget_seats();
-    numbers::drop_all_kept();
+    numbers::drop_all_kept(connection::is_near);
     connection::forget_all();
     forks::forget();
     limits::after_fork();

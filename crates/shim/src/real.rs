@@ -111,6 +111,10 @@ real! {
     PWRITEV2 = "pwritev2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
     PWRITEV64V2 = "pwritev64v2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
     SHUTDOWN = "shutdown": fn(c_int, c_int) -> c_int;
+    EPOLL_WAIT = "epoll_wait": fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int;
+    EPOLL_PWAIT = "epoll_pwait":
+        fn(c_int, *mut libc::epoll_event, c_int, c_int, *const libc::sigset_t) -> c_int;
+    POLL = "poll": fn(*mut libc::pollfd, libc::nfds_t, c_int) -> c_int;
     EPOLL_CTL = "epoll_ctl": fn(c_int, c_int, c_int, *mut libc::epoll_event) -> c_int;
     FORK = "fork": fn() -> pid_t;
     FORK_ALONE = "_Fork": fn() -> pid_t;

@@ -30,8 +30,30 @@ pub const ROWS: &[Row] = &[
         calls: "shutdown",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "no hook: the engine carries the half-close across",
+        why: "the engine carries the half-close across; the pair then ends with its flow",
         tests: &["test_shutdown"],
+    },
+    Row {
+        calls: "epoll_ctl, epoll_wait, epoll_pwait, poll",
+        keys: Keys::Calls,
+        goes: Goes::Intermediate,
+        why: "the shim remembers the one epoll set that a socket is in, and takes it out at close, since the socket may carry another \
+              flow; a long wait is interrupted, unseen, to close idle pairs",
+        tests: &["test_what_lets_a_pair_go_on", "test_idle_pairs_go_while_the_program_sleeps"],
+    },
+    Row {
+        calls: "close of a socket whose pair may carry another flow",
+        keys: Keys::Calls,
+        goes: Goes::Special,
+        why: "the intermediate socket is kept, out of sight, and the next connection accepted may get it, as new. Never after dup, \
+              fork and its like, passing, shutdown, options or an owner of its own, a second epoll set, a stream (fdopen), io_uring, \
+              or while a thread is inside a call on it: each is a counter, pairs_…",
+        tests: &[
+            "test_what_ends_a_pair_with_its_flow",
+            "test_the_next_flow_finds_a_new_socket",
+            "test_a_thread_that_reads_from_what_is_closed_gets_nothing_of_the_next_flow",
+            "test_bytes_that_come_after_the_close_are_nobody_elses",
+        ],
     },
     Row {
         calls: "ioctl FIONREAD (SIOCINQ), FIONBIO, FIOASYNC, FIOSETOWN, FIOGETOWN, SIOCSPGRP, SIOCGPGRP",
@@ -265,12 +287,12 @@ pub const ROWS: &[Row] = &[
         tests: &["test_close_range", "test_closefrom", "test_proc_walking_close_loop"],
     },
     Row {
-        calls: "fork, vfork, posix_spawn, exec",
+        calls: "fork, vfork, posix_spawn, system, popen, daemon, clone, exec",
         keys: Keys::Calls,
         goes: Goes::Follows,
         why: "inherited with the descriptor, found again after exec. A file action of posix_spawn that \
               gives a socket another number is libc's own work: that number has data only",
-        tests: &["test_fork", "test_vfork", "test_posix_spawn", "test_exec"],
+        tests: &["test_fork", "test_vfork", "test_posix_spawn", "test_exec", "test_forks_beside_accepts"],
     },
     Row {
         calls: "passing by SCM_RIGHTS, pidfd_getfd",
