@@ -6,20 +6,17 @@ The short form; tests/soak runs the same with a million connections.
 
 import asyncio
 import itertools
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from tests.integrity.matrix import USERS
 from tests.integrity.raw import mixed
+from tests.integrity.raw.build import HERE, mixed_server
 from tests.lib import census
-from tests.lib.place import Place
 from tests.lib.variants import NATIVE
-from tests.servers.base import Server, idle, running
+from tests.servers.base import idle, running
 
-HERE = Path(__file__).parent / "raw"
 MODES = ("threads", "epoll", "prefork")
 # Variant and MODNET_PAIRS, which natively nobody reads.
 UNDER = ((NATIVE, "fresh"), ("forwarder", "fresh"), ("forwarder", "pooled"), ("chain", "pooled"))
@@ -27,17 +24,6 @@ CELLS = [
     pytest.param(mode, variant, pairs, id="-".join((mode, variant, pairs)[: 2 if variant == NATIVE else 3]))
     for (variant, pairs), mode in itertools.product(UNDER, MODES)
 ]
-
-
-def mixed_server(mode: str) -> Server:
-    def command(place: Place, www: Path) -> list[str]:
-        binary = place.directory / "mixed"
-        sources = sorted(HERE.glob("mixed*.c"))
-        subprocess.run(["cc", "-O2", "-Wall", "-pthread", "-o", binary, *sources], check=True)
-        binary.chmod(0o755)
-        return [str(binary), mode, str(place.port)]
-
-    return Server(f"mixed-{mode}", ("cc",), command)
 
 
 def drive(

@@ -21,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { WORKERS = 8, MOST = 4096 };
@@ -151,20 +152,22 @@ static void one_set(int listener) {
     }
 }
 
-static void one_after_the_other(int listener) {
+static void hire(int listener) {
+    if (fork()) return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) {
         struct conn *c = accept_one(listener);
         if (c) serve(c);
     }
 }
 
-static void prefork(int listener) {
-    for (int i = 1; i < WORKERS; i++)
-        if (!fork()) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            one_after_the_other(listener);
-        }
-    one_after_the_other(listener);
+// The master only looks after its workers: each serves one connection after the other, and is replaced when it is killed.
+static void prefork(int listener, pid_t helper) {
+    for (int i = 0; i < WORKERS; i++) hire(listener);
+    for (;;) {
+        pid_t gone = wait(NULL);
+        if (gone > 0 && gone != helper) hire(listener);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -172,7 +175,7 @@ int main(int argc, char **argv) {
     if (!strcmp(argv[1], "copy")) copy(atoi(argv[2]));
     signal(SIGPIPE, SIG_IGN);
     counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    start_helper();
+    pid_t helper = start_helper();
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[2]))};
     here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -181,6 +184,6 @@ int main(int argc, char **argv) {
     alone = strcmp(argv[1], "threads");
     if (!alone) threads(listener);
     else if (!strcmp(argv[1], "epoll")) one_set(listener);
-    else prefork(listener);
+    else prefork(listener, helper);
     return 1;
 }

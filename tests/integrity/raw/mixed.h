@@ -2,7 +2,7 @@
 //
 // | file | holds |
 // | --- | --- |
-// | mixed.c | the listener and its modes: a thread a connection, one epoll set, forked workers |
+// | mixed.c | the listener and its modes: a thread a connection, one epoll set, workers that are forked, and again where one dies |
 // | mixed_flow.c | reading, waiting and answering, each byte compared |
 // | mixed_state.c | that a new descriptor is as new, and leaving one as unlike a new one as can be |
 // | mixed_ways.c | what happens between the request and the end |
@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "pattern.h"
 
@@ -80,5 +81,5 @@ void end(struct conn *c);        // closes, looks whether its sets have forgotte
 // mixed_ways.c and mixed_hands.c
 bool live(struct conn *c);       // after a request: true where another follows
 void by_hands(struct conn *c);
-void start_helper(void);
+pid_t start_helper(void);
 void copy(int to);               // the program that inherits a connection

@@ -8,6 +8,7 @@ Client addresses take turns, so that no port has to be used twice within its TIM
 import asyncio
 import contextlib
 import enum
+import errno
 import random
 import socket
 import struct
@@ -29,6 +30,10 @@ DEADLINE = 60
 STATS = 255
 # Bytes that a client's kernel takes although nobody reads them, and one that takes few.
 SLOW, LARGE = 4096, 1_500_000
+
+
+class Cut(Wrong):
+    """An end that does not become the flow: wrong where everybody lives, to be expected of the dead."""
 
 
 class End(enum.Enum):
@@ -96,7 +101,7 @@ class Flow:
             most = 65536 if total is None else total - self.got
             piece = await self.loop.sock_recv(self.sock, most)
             if not piece and total is not None:
-                raise Wrong(f"the end after {self.got} of {total} bytes")
+                raise Cut(f"the end after {self.got} of {total} bytes")
             if not expected.startswith(piece, self.got):
                 raise Wrong(f"other bytes in {self.got}+{len(piece)} of {len(expected)}: {piece[:32]!r}")
             self.got += len(piece)
@@ -110,12 +115,12 @@ class Flow:
             await self.receive()
         except ConnectionError as error:
             if allowed is End.CLEAN:
-                raise Wrong(f"{error!r} after {self.got} of {self.rounds * self.out}") from None
+                raise Cut(f"{error!r} after {self.got} of {self.rounds * self.out}") from None
             return
         if allowed is End.RESET:
-            raise Wrong(f"a clean end after {self.got} of {self.out} bytes instead of a reset")
+            raise Cut(f"a clean end after {self.got} of {self.out} bytes instead of a reset")
         if allowed is End.CLEAN and self.got != self.rounds * self.out:
-            raise Wrong(f"the end after {self.got} of {self.rounds * self.out} bytes")
+            raise Cut(f"the end after {self.got} of {self.rounds * self.out} bytes")
 
     async def ask(self, more: int = 0) -> None:
         """The header, all requests with their answers but the last answer; `more` bytes behind the last
@@ -303,6 +308,34 @@ async def load(
         for _ in range(concurrency):
             group.create_task(worker())
     return counts
+
+
+async def outcome(port: int, number: int) -> str:
+    """What became of a connection of which any end may come early, since somebody is killed: the words of
+    `client.load`."""
+    way, f = drawn(port, number, random.Random(number))
+    f.flags |= MAY_BE_CUT
+    try:
+        async with asyncio.timeout(DEADLINE):
+            await way.client(f)
+        return "ok"
+    except ConnectionRefusedError:
+        return "refused"
+    except Cut:
+        return "short"
+    except ConnectionError:
+        return "reset"
+    except TimeoutError:  # before OSError, which it is
+        return f"hang: flow {number}, {way.name}, flags {f.flags}, {f.got} bytes of {f.out}"
+    except OSError as error:
+        # What shutdown says where the connection has been reset.
+        if error.errno != errno.ENOTCONN:
+            raise
+        return "reset"
+    except Wrong as error:
+        return f"wrong: flow {number}, {way.name}, flags {f.flags}: {error}"
+    finally:
+        f.sock.close()
 
 
 def counted(port: int, seconds: float = 20) -> tuple[int, int]:

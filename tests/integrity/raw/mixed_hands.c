@@ -85,14 +85,14 @@ static void programmed(struct conn *c) {
     finished(c);
 }
 
-static void pass(int by, struct conn *c) {
+static bool pass(int by, struct conn *c) {
     char space[CMSG_SPACE(sizeof(int))] = {0};
     struct iovec data = {c, sizeof *c};
     struct msghdr m = {.msg_iov = &data, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
     struct cmsghdr *control = CMSG_FIRSTHDR(&m);
     *control = (struct cmsghdr){CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS};
     memcpy(CMSG_DATA(control), &c->fd, sizeof(int));
-    if (sendmsg(by, &m, MSG_NOSIGNAL) < 0) wrong(c, "passing: %m");
+    return sendmsg(by, &m, MSG_NOSIGNAL) >= 0;
 }
 
 static bool receive(int from, struct conn *c) {
@@ -104,13 +104,14 @@ static bool receive(int from, struct conn *c) {
     return true;
 }
 
-// A process that answers what it is passed; it ends with the server.
-void start_helper(void) {
+// A process that answers what it is passed; it ends with the server. Where it has been killed nobody is passed anything.
+pid_t start_helper(void) {
     int ends[2];
     struct conn c;
     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
     helper = ends[0];
-    if (fork()) { close(ends[1]); return; }
+    pid_t child = fork();
+    if (child) { close(ends[1]); return child; }
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     close(ends[0]);
     while (receive(ends[1], &c)) {
@@ -122,13 +123,13 @@ void start_helper(void) {
 
 static void passed(struct conn *c) {
     int ends[2], was = c->fd;
-    if (c->h.way == PASS_AWAY) {
-        pass(helper, c);
+    if (c->h.way == PASS_AWAY && pass(helper, c)) {
         close_by(was, c->h.ending);
         return; // the helper counts it
     }
+    if (c->h.way == PASS_AWAY) cut(c, "passing");
     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends);
-    pass(ends[0], c);
+    if (!pass(ends[0], c)) wrong(c, "passing: %m");
     close_by(was, c->h.ending);
     if (!receive(ends[1], c)) { wrong(c, "passed to itself: %m"); return; }
     close(ends[0]);
