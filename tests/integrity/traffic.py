@@ -24,10 +24,11 @@ MIX = ("close", "close", "keep_alive", "paused", "slow")
 
 @dataclass(frozen=True)
 class Ended:
-    """One connection: when it began, and its outcome."""
+    """One connection: when it began, its outcome, and what would repeat it."""
 
     opened: float
     outcome: str
+    what: str = ""
 
 
 @dataclass
@@ -74,8 +75,10 @@ class Patterns(Traffic):
     async def client(self, number: int) -> None:
         while not self.stopped:
             opened = time.monotonic()
-            outcome = await mixed.outcome(self.target.port, next(self.numbers))
-            self.ended.append(Ended(opened, outcome))
+            outcome, what = await mixed.outcome(self.target.port, next(self.numbers))
+            self.ended.append(
+                Ended(opened, outcome, f"{what}, ended {time.monotonic() - opened:.4f} s later")
+            )
             if outcome == "refused":
                 # Nobody listens at the moment; other tasks have to find out when somebody does.
                 await asyncio.sleep(0.01)

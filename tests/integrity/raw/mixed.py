@@ -310,30 +310,31 @@ async def load(
     return counts
 
 
-async def outcome(port: int, number: int) -> str:
-    """What became of a connection of which any end may come early, since somebody is killed: the words of
-    `client.load`."""
+async def outcome(port: int, number: int) -> tuple[str, str]:
+    """What became of a connection of which any end may come early, since somebody is killed: in a word of
+    `client.load`, and in many."""
     way, f = drawn(port, number, random.Random(number))
     f.flags |= MAY_BE_CUT
+    said = f"flow {number}, {way.name}, {f.rounds} rounds, flags {f.flags}"
     try:
         async with asyncio.timeout(DEADLINE):
             await way.client(f)
-        return "ok"
+        return "ok", said
     except ConnectionRefusedError:
-        return "refused"
-    except Cut:
-        return "short"
-    except ConnectionError:
-        return "reset"
+        return "refused", said
+    except Cut as error:
+        return "short", f"{said}: {error}"
+    except ConnectionError as error:
+        return "reset", f"{said}: {error!r}"
     except TimeoutError:  # before OSError, which it is
-        return f"hang: flow {number}, {way.name}, flags {f.flags}, {f.got} bytes of {f.out}"
+        return "hang", f"{said}: {f.got} bytes of {f.out}"
     except OSError as error:
         # What shutdown says where the connection has been reset.
         if error.errno != errno.ENOTCONN:
             raise
-        return "reset"
+        return "reset", f"{said}: {error!r}"
     except Wrong as error:
-        return f"wrong: flow {number}, {way.name}, flags {f.flags}: {error}"
+        return "wrong", f"{said}: {error}"
     finally:
         f.sock.close()
 
