@@ -170,8 +170,8 @@ async def linger(f: Flow) -> None:
 
 
 async def unread(f: Flow) -> None:
-    # Known: in a chain, fresh or pooled, the reset behind a larger answer may be told as an end in order. Of 320
-    # flows 20 with 300 KB and 1 with 50 KB, none of 2,000 with 20 KB; natively and with one module none.
+    # Known: in a chain, fresh or pooled, the reset behind a larger answer may be told as an end in order: of
+    # 320 flows 20 with 300 KB and 1 with 50 KB, none of 2,000 with 20 KB; natively and with one module none.
     f.out = min(f.out, ROOM)
     await f.open()
     # The last piece may find the connection reset already.
