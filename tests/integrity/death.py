@@ -14,6 +14,7 @@ import time
 from tests.integrity.client.tree import Tree
 from tests.integrity.traffic import Traffic, traffic
 from tests.lib import census
+from tests.lib.place import Place
 from tests.lib.process import parents, until
 from tests.lib.users import Broken
 from tests.servers.base import Running
@@ -33,12 +34,17 @@ def kill_and_wait(pid: int) -> float:
 
 def modnet(up: Running, *arguments: str) -> str:
     """Runs the `modnet` command as the server's user, in its registry."""
-    user = up.place.user
+    return command(up.place, *arguments)
+
+
+def command(place: Place, *arguments: str) -> str:
+    """The same where no server is up."""
+    user = place.user
     other = {} if user.is_self else {"user": user.uid, "group": user.gid, "extra_groups": [user.gid]}
     done = subprocess.run(
-        up.place.modnet(*arguments),
-        env=up.place.environment(),
-        cwd=up.place.directory,
+        place.modnet(*arguments),
+        env=place.environment(),
+        cwd=place.directory,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

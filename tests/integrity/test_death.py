@@ -10,6 +10,7 @@ import pytest
 
 from tests.integrity import death
 from tests.integrity.matrix import USERS
+from tests.integrity.rounds import rounds
 from tests.lib import census
 from tests.lib.place import Place
 from tests.lib.process import Program, reap_orphans
@@ -20,6 +21,8 @@ from tests.servers.static import NGINX_SERVER
 
 BOTH = [pytest.param("root", marks=pytest.mark.root), "user"]
 ROUNDS = 3
+# Variant and MODNET_PAIRS.
+PAIRS = [("forwarder", "fresh"), ("forwarder", "pooled"), ("chain", "pooled")]
 
 
 @contextlib.contextmanager
@@ -101,3 +104,10 @@ def test_of_the_command(kill, variant: str, user: str, tree) -> None:
     for _ in range(ROUNDS):
         with servers(USERS[user](), 1, variant, tree[0]) as (up,):
             asyncio.run(kill(up, tree[1]))
+
+
+@pytest.mark.parametrize(("variant", "pairs"), PAIRS)
+def test_at_random_moments(variant: str, pairs: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a module, a worker, the whole application, while flows with patterns of their own are under way."""
+    monkeypatch.setenv("MODNET_PAIRS", pairs)
+    rounds(USERS["user"](), variant, "any", 2 * ROUNDS, seed=1)

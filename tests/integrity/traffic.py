@@ -6,14 +6,16 @@ What is allowed depends on when a connection was opened, which the test decides.
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 
 from tests.integrity.client.load import outcome_of
 from tests.integrity.client.scenarios import Run, Target
+from tests.integrity.raw import mixed
 from tests.servers.base import Traits
 
 # Mostly whole requests, some that last (a slow reader), so that a kill finds flows in every state.
@@ -22,10 +24,11 @@ MIX = ("close", "close", "keep_alive", "paused", "slow")
 
 @dataclass(frozen=True)
 class Ended:
-    """One connection: when it began, and its outcome."""
+    """One connection: when it began, its outcome, and what would repeat it."""
 
     opened: float
     outcome: str
+    what: str = ""
 
 
 @dataclass
@@ -63,10 +66,36 @@ class Traffic:
         return [e for e in self.ended if e.outcome not in ("ok", "short", "reset")]
 
 
+@dataclass
+class Patterns(Traffic):
+    """The same to the mixed server: every flow has a pattern and a way of its own."""
+
+    numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    async def client(self, number: int) -> None:
+        while not self.stopped:
+            opened = time.monotonic()
+            outcome, what = await mixed.outcome(self.target.port, next(self.numbers))
+            self.ended.append(
+                Ended(opened, outcome, f"{what}, ended {time.monotonic() - opened:.4f} s later")
+            )
+            if outcome == "refused":
+                # Nobody listens at the moment; other tasks have to find out when somebody does.
+                await asyncio.sleep(0.01)
+
+
+def traffic(port: int, tree, clients: int = 24) -> contextlib.AbstractAsyncContextManager[Traffic]:
+    """Clients of an HTTP server that make connections one after the other until the block ends."""
+    return flowing_in(Traffic(Target("127.0.0.1", port, tree, Traits())), clients)
+
+
+def patterns(port: int, numbers: Iterator[int], clients: int = 24):
+    """Clients of the mixed server, who take their flows' numbers from `numbers`."""
+    return flowing_in(Patterns(Target("127.0.0.1", port, None, Traits()), numbers=numbers), clients)
+
+
 @contextlib.asynccontextmanager
-async def traffic(port: int, tree, clients: int = 24) -> AsyncIterator[Traffic]:
-    """Clients that make connections one after the other until the block ends."""
-    flowing = Traffic(Target("127.0.0.1", port, tree, Traits()))
+async def flowing_in(flowing: Traffic, clients: int) -> AsyncIterator[Traffic]:
     tasks = [asyncio.create_task(flowing.client(n)) for n in range(clients)]
     try:
         yield flowing

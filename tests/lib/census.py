@@ -100,6 +100,18 @@ def descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
+POOL = "/memfd:modnet-pool"
+
+
+def pools(pid: int) -> tuple[int, int]:
+    """How many descriptors and how many mappings of memory for pooled pairs a process has."""
+    held = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held += str(entry.readlink()).startswith(POOL)
+    return held, Path(f"/proc/{pid}/maps").read_text().count(POOL)
+
+
 def resident(pid: int) -> int:
     """Resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,4 +1,6 @@
-"""Thirty rounds of kill -9 of each part, as tests/integrity/test_death.py does three."""
+"""Thirty rounds of kill -9 of each part, as tests/integrity/test_death.py does three, and two hundred at
+random moments with each setting of the pairs.
+"""
 
 import asyncio
 
@@ -6,9 +8,11 @@ import pytest
 
 from tests.integrity import death
 from tests.integrity.matrix import USERS
-from tests.integrity.test_death import BOTH, rounds_of_module, rounds_of_worker, servers
+from tests.integrity.rounds import VICTIMS, rounds
+from tests.integrity.test_death import BOTH, PAIRS, rounds_of_module, rounds_of_worker, servers
 
 ROUNDS = 30
+RANDOM_ROUNDS = 200
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -31,3 +35,10 @@ def test_of_the_command(kill, user: str, tree) -> None:
         with servers(USERS[user](), 1, "forwarder", tree[0]) as (up,):
             asyncio.run(kill(up, tree[1]))
         print(f"{kill.__name__} {user}: round {number + 1}")
+
+
+@pytest.mark.parametrize("victims", VICTIMS)
+@pytest.mark.parametrize(("variant", "pairs"), PAIRS)
+def test_at_random_moments(variant: str, pairs: str, victims: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODNET_PAIRS", pairs)
+    rounds(USERS["user"](), variant, victims, RANDOM_ROUNDS // len(VICTIMS), seed=2)

@@ -17,6 +17,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pattern.h"
+
 // `out` and `in`: bytes to send and to read; `flow` names the pattern.
 struct header { uint64_t mode, flow, out, in; };
 struct seen { uint64_t received, wrong, read_error, write_error, done; };
@@ -24,12 +26,6 @@ struct work { int fd; struct header header; };
 
 enum { RESULTS = 1 << 16, PIECE = 1 << 16 };
 static struct seen results[RESULTS];
-
-// The pattern is records of two little-endian words: the flow, and the record's number.
-static uint8_t pattern(uint64_t flow, uint64_t at) {
-    uint64_t word = at / 8 % 2 ? at / 16 : flow;
-    return word >> 8 * (at % 8);
-}
 
 static struct seen *result(uint64_t flow) { return &results[flow % RESULTS]; }
 
