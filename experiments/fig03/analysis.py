@@ -63,19 +63,26 @@ def checks(results: Results) -> list[Check]:
     big, big_shaped = (plan.Cell("1MB", "new", link) for link in ("unshaped", "1gbit"))
     forwarder, native = plan.FORWARDER, plan.NATIVE
     bounds = [
-        (small, forwarder, native, "requests_per_s", ">= 0.74"),
-        (small, forwarder, native, "busy_us", "<= 1.35"),
+        (small, forwarder, native, "requests_per_s", ">= 0.85"),
+        (small, forwarder, native, "busy_us", "<= 1.18"),
         (small, forwarder, plan.PROTOTYPE, "requests_per_s", ">= 1.02"),
-        (ten, forwarder, native, "requests_per_s", ">= 0.78"),
-        (kept, forwarder, native, "requests_per_s", ">= 0.90"),
+        (ten, forwarder, native, "requests_per_s", ">= 0.85"),
+        (kept, forwarder, native, "requests_per_s", ">= 0.95"),
         (kept, forwarder, native, "p99_us", "<= 1.6"),
         (big, forwarder, native, "requests_per_s", ">= 0.70"),
         (big_shaped, forwarder, native, "requests_per_s", ">= 0.98"),
         *((small, forwarder, proxy, "requests_per_s", ">= 1.35") for proxy in (plan.NGINX, plan.HAPROXY)),
         *((big, forwarder, proxy, "requests_per_s", ">= 1.6") for proxy in (plan.NGINX, plan.HAPROXY)),
-        (small, plan.PYTHON, native, "requests_per_s", ">= 0.48"),
-        # Chains have no bound yet: they are to be measured, so any ratio will do, and none will not.
-        *((small, chain, native, "requests_per_s", ">= 0") for chain in plan.CHAINS),
+        (small, plan.PYTHON, native, "requests_per_s", ">= 0.55"),
+        *(
+            (small, chain, native, "requests_per_s", bound)
+            for chain, bound in zip(plan.CHAINS, (">= 0.75", ">= 0.58", ">= 0.40"), strict=True)
+        ),
+        # Pairs that outlive a flow make nothing slower than noise.
+        *(
+            (cell, forwarder, plan.FRESH, "requests_per_s", ">= 0.97")
+            for cell in (small, ten, kept, big, big_shaped)
+        ),
     ]
     made = []
     for cell, variant, base, value, bound in bounds:

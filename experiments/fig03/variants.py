@@ -61,6 +61,9 @@ def _start(name: str, server: Server, port: int, www: Path) -> Started:
         _prototype(server, web)
     else:
         environment = {"MODNET_RUNTIME_DIR": str(folder.parent / "rt")}
+        if name == plan.FRESH:
+            # Modules of its own, too: they would take a pool that is offered.
+            environment = {"MODNET_RUNTIME_DIR": str(folder / "rt"), "MODNET_PAIRS": "fresh"}
         server.start([sys.executable, "-m", "modnet", "run", *_modules(name), "--", *web], environment)
     server.await_port(port)
     return Started(port, keep_port, stands_between=name not in {plan.NATIVE, plan.NGINX})

@@ -140,7 +140,7 @@ def remove_record(runtime: str, pid: int) -> None:
     """Removes the record of a process, if there is one."""
 
 def records(runtime: str) -> list[tuple[int, int, list[str] | None, bool, str, list[int]]]:
-    """Number, owner, chain (None: half written), fail closed, pairs (pooled, fresh), counters by index; of every record."""
+    """Number, owner, chain (None: half written), fail closed, pairs, counters by index; of every record."""
 
 def users(runtime: str, sweep: bool = False) -> dict[int, list[int]]:
     """Who maps which record, oldest first; what nobody needs is removed first with `sweep`."""

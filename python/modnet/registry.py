@@ -53,7 +53,7 @@ class Record:
     """Nearest to the application first; None: half written by somebody who died."""
     fail_closed: bool
     pairs: str
-    """What becomes of a pair after its flow, `pooled` or `fresh` (`MODNET_PAIRS`); empty where half written."""
+    """What becomes of a pair after its flow: `pooled` or `fresh` (`MODNET_PAIRS`); empty: half written."""
     counters: dict[str, int]
     """By name, all of them."""
 

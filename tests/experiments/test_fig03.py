@@ -45,7 +45,7 @@ def test_the_full_plan_measures_every_size_mode_and_link():
 def test_the_checked_cells_are_those_that_the_checks_use():
     cells = plan.cells(plan.Selection(plan.VARIANTS, checked_only=True))
     made = {cell: {name: [sample(1.0)] for name in names} for cell, names in cells.items()}
-    assert len(analysis.checks(made)) == 17
+    assert len(analysis.checks(made)) == 22
     assert {check.name.split(":")[0] for check in analysis.checks(made)} == {
         *map(str, cells),
         "rounds with errors",
@@ -69,7 +69,7 @@ def test_rows_carry_ratios_spread_and_the_paper():
 
 def test_checks_hold_the_figures_to_their_bounds():
     checks = analysis.checks(
-        results(native=[(100, 50)], forwarder=[(75, 70)], prototype=[(74, 66)], haproxy=[(50, 80)])
+        results(native=[(100, 50)], forwarder=[(86, 70)], prototype=[(85, 66)], haproxy=[(50, 80)])
     )
     assert by_name(checks, "requests_per_s of forwarder / native").ok
     assert by_name(checks, "requests_per_s of forwarder / haproxy").ok

@@ -51,7 +51,7 @@ def listen(**settings):
     listener = socket.create_server((host, 0), family=FAMILY, **settings)
     return listener
 def connected(listener):
-    # Pairs that have had flows, where the environment asks for them: each is over when the client has seen its end.
+    # Pairs that have had flows, where the environment asks for them; over when the client sees the end.
     warm = int(os.environ.pop("WARM", "0"))
     if warm:
         # On one core: each has pairs of its own.
@@ -178,8 +178,8 @@ class Host:
         return said
 
     def compare(self, body: str, steps: Steps | None = None, *, stolen: int = 1, **more: Any) -> list[str]:
-        """The same natively, stolen, and stolen onto pairs that have had flows; fails where they differ or too few
-        sockets were stolen."""
+        """The same natively, stolen, and stolen onto pairs that have had flows; fails where they differ or
+        too few sockets were stolen."""
         natively = self.probe(body, steps, stolen=False, **more)
         if not self.peers:
             self.peer()

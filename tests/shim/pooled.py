@@ -1,7 +1,7 @@
 """A real forwarder for the shim's tests, which takes the pool that the shim offers, as `peer.py` does not.
 
-Rules: one module for all tests of a run, in a runtime directory of its own; a server that is to get pairs which have
-had flows says so by `WARM` in its environment. It must not assert.
+Rules: one module for all tests of a run, in a runtime directory of its own; a server that is to get pairs
+which have had flows says so by `WARM` in its environment. It must not assert.
 """
 
 import os
@@ -13,7 +13,7 @@ from shutil import rmtree
 
 from tests.shim.record import Record
 
-# Connections that a probe's server accepts and closes before its own: the first ones make pairs, later ones use them.
+# Connections that a probe's server accepts and closes before its own: the first make pairs, others use them.
 WARM = {"WARM": "5"}
 
 
@@ -35,4 +35,6 @@ class Module:
 
     def _modnet(self, *words: str) -> None:
         environment = os.environ | {"MODNET_RUNTIME_DIR": str(self.runtime), "MODNET_PAIRS": "pooled"}
-        subprocess.run([sys.executable, "-m", "modnet", "module", *words], env=environment, check=True, timeout=60)
+        subprocess.run(
+            [sys.executable, "-m", "modnet", "module", *words], env=environment, check=True, timeout=60
+        )

@@ -1,4 +1,4 @@
-"""A module that takes the pool it is offered and writes rubbish into the shared memory, for as long as it lives.
+"""A module that takes the pool it is offered and writes rubbish into the shared memory while it lives.
 
 Rules: it answers no flow; what it is sent it keeps for a while, or closes. Everything is drawn from one seed.
 """

@@ -1,8 +1,8 @@
-"""Pairs that outlive a flow, seen from the application: what ends a pair with its flow, under which name, and that the next
-flow finds nothing of the one before.
+"""Pairs that outlive a flow, seen from the application: what ends a pair with its flow, under which name, and
+that the next flow finds nothing of the one before.
 
-Rules: every test runs a program under the shim with a real forwarder (`pooled.py`), on pairs that have had flows; what
-became of the pairs is read from the record.
+Rules: every test runs a program under the shim with a real forwarder (`pooled.py`), on pairs that have had
+flows; what became of the pairs is read from the record.
 """
 
 import sys
@@ -32,7 +32,10 @@ STEPS = {"over": expect_end, "x": send(b"x"), "yz": send(b"yz"), "a": expect(b"a
         ("forked", "subprocess.run(['true'])"),
         ("forked", "os.waitpid(os.posix_spawnp('true', ['true'], os.environ), 0)"),
         ("forked", "os.system('true')"),
-        ("forked", "libc.popen.restype = ctypes.c_void_p; libc.pclose(ctypes.c_void_p(libc.popen(b'true', b'r')))"),
+        (
+            "forked",
+            "libc.popen.restype = ctypes.c_void_p; libc.pclose(ctypes.c_void_p(libc.popen(b'true', b'r')))",
+        ),
         ("shutdown", "conn.shutdown(socket.SHUT_RD)"),
         ("shutdown", "libc.syscall(48, n, socket.SHUT_RD)"),
         ("passed", "a, b = socket.socketpair(); socket.send_fds(a, [b'x'], [n]); a.close(); b.close()"),
@@ -59,7 +62,7 @@ def test_what_ends_a_pair_with_its_flow(host: Host, reason: str, body: str) -> N
     [
         "conn.recv(1)",
         "e = select.epoll(); e.register(n, 1); e.poll(); conn.recv(1)",
-        "e = select.epoll(); e.register(n, 1); e.unregister(n); f = select.epoll(); f.register(n, 1); conn.recv(1)",
+        "e = select.epoll(); e.register(n, 1); e.unregister(n); e = select.epoll(); e.register(n, 1)",
         "e = select.epoll(); e.register(n, 1); e.modify(n, 5); conn.recv(1)",
         "p = select.poll(); p.register(n, 1); p.poll(); conn.recv(1)",
         "select.select([n], [], []); conn.recv(1)",
@@ -81,8 +84,9 @@ def test_the_next_flow_finds_a_new_socket(host: Host) -> None:
         n = conn.fileno()
         out(fcntl.fcntl(n, fcntl.F_GETFL) & os.O_NONBLOCK, fcntl.fcntl(n, fcntl.F_GETFD), conn.getblocking())
         out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16), fcntl.fcntl(n, fcntl.F_GETOWN))
-        out(conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY), conn.getsockopt(socket.IPPROTO_TCP, socket.TCP_CORK))
-        out(struct.unpack("i", fcntl.ioctl(n, termios.FIONREAD, bytes(4))), call(conn.recv, 1, socket.MSG_DONTWAIT))
+        out([conn.getsockopt(socket.IPPROTO_TCP, one) for one in (socket.TCP_NODELAY, socket.TCP_CORK)])
+        out(struct.unpack("i", fcntl.ioctl(n, termios.FIONREAD, bytes(4))))
+        out(call(conn.recv, 1, socket.MSG_DONTWAIT))
     """
     change = """
         conn.setblocking(False)
@@ -148,7 +152,7 @@ kept: list = []
 
 
 def test_forks_beside_accepts(host: Host, module: Module) -> None:
-    """Threads accept while another forks all the time: no child keeps a connection open that its parent has closed."""
+    """Threads accept while others fork: no child keeps a connection open that its parent has closed."""
     code = PRELUDE + FORKING
     record = module.record()
     host.record = record

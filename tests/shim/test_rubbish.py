@@ -1,5 +1,5 @@
-"""A module that writes rubbish into the words it shares hurts its own flows, and neither the application nor anybody
-else's."""
+"""A module that writes rubbish into the words it shares hurts its own flows, and neither the application nor
+anybody else's."""
 
 import socket
 import sys
@@ -44,26 +44,25 @@ def test_rubbish_in_the_shared_words(host: Host, seed: int) -> None:
     host.peer("good")
     rubbish = Rubbish(host.runtime, "rubbish", seed)
     host.record = record = Record(host.runtime, ("rubbish",), flags=0)
-    with host.start([sys.executable, "-c", PRELUDE + SERVER]) as server:
-        with killing_after(server, 100) as hung:
-            port = int(server.stdout.readline())
-            for number in range(FLOWS):
-                try:
-                    got = ask(port, b"%d" % number, 0.01)
-                except OSError:
-                    continue
-                # Whom nobody forwards, nobody answers.
-                assert got == b"", got
-            pairs = record.pairs()
-            assert rubbish.written > 1000 and rubbish.flows > FLOWS / 2, (rubbish.written, rubbish.flows)
-            assert pairs["new"] > 50 and {"dirty", "killed", "unread"} & pairs.keys(), pairs
-            rubbish.stop()
-            # Now a module that does its work, and asks for fresh pairs.
-            record.apply(("good",))
-            for number in range(50):
-                assert ask(port, b"x%d" % number, 20) == b"X%d" % number
-            assert ask(port, b"count", 20) == b"COUNT"
-            # Nothing is kept of the other: standard streams, listener, this flow's record, one connection a core.
-            assert int(server.stdout.readline()) < 20
-            assert ask(port, b"stop", 20) == b"STOP"
-            assert server.wait(timeout=20) == 0 and not hung
+    with host.start([sys.executable, "-c", PRELUDE + SERVER]) as server, killing_after(server, 100) as hung:
+        port = int(server.stdout.readline())
+        for number in range(FLOWS):
+            try:
+                got = ask(port, b"%d" % number, 0.01)
+            except OSError:
+                continue
+            # Whom nobody forwards, nobody answers.
+            assert got == b"", got
+        pairs = record.pairs()
+        assert rubbish.written > 1000 and rubbish.flows > FLOWS / 2, (rubbish.written, rubbish.flows)
+        assert pairs["new"] > 50 and {"dirty", "killed", "unread"} & pairs.keys(), pairs
+        rubbish.stop()
+        # Now a module that does its work, and asks for fresh pairs.
+        record.apply(("good",))
+        for number in range(50):
+            assert ask(port, b"x%d" % number, 20) == b"X%d" % number
+        assert ask(port, b"count", 20) == b"COUNT"
+        # Nothing is kept of the other: standard streams, listener, this flow, one connection a core.
+        assert int(server.stdout.readline()) < 20
+        assert ask(port, b"stop", 20) == b"STOP"
+        assert server.wait(timeout=20) == 0 and not hung

@@ -111,11 +111,23 @@ pub fn leave_error(fd: &OwnedFd, errno: i32) {
 
 /// Tells the next module that the close which follows is a reset: a pair has no such thing, so an out-of-band byte says
 /// it (no other is ever on a pair: the shim refuses MSG_OOB), which the poller sees as a failure of that module's left.
-/// Where it finds no room, or the kernel was built without it, the next module sees an end in order.
+/// Where the pair is full it gets more room first: nothing else comes after. Where the kernel was built without
+/// it, the next module sees an end in order.
 pub fn announce_reset(fd: &OwnedFd) {
     let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: one byte is readable.
-    unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
+    let send = || unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
+    if send() < 0 {
+        // The kernel takes the largest that it allows (net.core.wmem_max), and doubles it.
+        let most: libc::c_int = libc::c_int::MAX / 2;
+        // SAFETY: an int, of the length that is passed, is readable.
+        unsafe {
+            let length = socklen::<libc::c_int>();
+            let at = (&raw const most).cast();
+            libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, length);
+        }
+        send();
+    }
 }
 
 /// Bytes that were received and not read; None where that cannot be told.

@@ -3,39 +3,33 @@
 //!
 //! O(highest stolen descriptor, or first number of the range), fine while that is small; a program calls these once, before it execs.
 
-use modnet_abi::counter::Counter;
-
 use crate::answer::Answer;
 use crate::process::{self, Memory};
-use crate::{connection, fds, numbers, pool, record, sys};
+use crate::{connection, descriptors, fds, numbers, record, sys};
 
 /// From `<linux/close_range.h>`: set close-on-exec instead of closing.
 const CLOEXEC: u32 = 4;
+/// Likewise: give this thread a table of descriptors of its own first.
+const UNSHARE: u32 = 2;
 
 /// Closes (or marks) `first..=last`. Native where nothing of ours exists.
 pub fn close_range(first: u32, last: u32, flags: u32) -> Answer {
-    if record::page().is_none() || first > last {
+    if record::page().is_none() || first > last || flags & !(CLOEXEC | UNSHARE) != 0 {
         return Answer::Native;
     }
     let memory = process::memory();
     let closes = flags & CLOEXEC == 0 && memory == Memory::Own;
-    let within = || first..fds::high().min(last.saturating_add(1));
     if closes {
-        for fd in within() {
-            pool::unpool(fd as i32, Counter::PairsReplaced);
+        // Before they are closed: from then on another thread may be given the numbers.
+        for fd in first..fds::high().min(last.saturating_add(1)) {
+            descriptors::drop_all(fd as i32);
         }
         let own = numbers::own();
         if let Some(state) = process::own().filter(|_| first < own.end && last >= own.start) {
             connection::end_all(&state.cells);
         }
     }
-    let result = in_pieces(first, last, flags, memory);
-    if result.is_ok() && closes {
-        for fd in within() {
-            fds::take(fd as i32);
-        }
-    }
-    result.into()
+    in_pieces(first, last, flags, memory).into()
 }
 
 fn in_pieces(first: u32, last: u32, flags: u32, memory: Memory) -> sys::Result<usize> {

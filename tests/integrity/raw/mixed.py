@@ -30,8 +30,6 @@ DEADLINE = 60
 STATS = 255
 # Bytes that a client's kernel takes although nobody reads them, and one that takes few.
 SLOW, LARGE = 4096, 1_500_000
-# The largest answer behind which a reset passes through any chain: see `unread`.
-ROOM = 20_000
 
 
 class Cut(Wrong):
@@ -170,9 +168,6 @@ async def linger(f: Flow) -> None:
 
 
 async def unread(f: Flow) -> None:
-    # Known: in a chain, fresh or pooled, the reset behind a larger answer may be told as an end in order: of
-    # 320 flows 20 with 300 KB and 1 with 50 KB, none of 2,000 with 20 KB; natively and with one module none.
-    f.out = min(f.out, ROOM)
     await f.open()
     # The last piece may find the connection reset already.
     with contextlib.suppress(ConnectionError):
