@@ -35,9 +35,9 @@ class Load:
     errors: dict[str, int]
 
 
-def run(client: Host, url: str, keep_alive: bool, duration_s: float) -> Load:
-    """Loads `url` from the client's core by 64 connections, for `duration_s` seconds."""
-    argv = ["wrk", "-t1", f"-c{CONNECTIONS}", "--timeout", "10s", "-s", str(_SCRIPT)]
+def run(client: Host, url: str, keep_alive: bool, duration_s: float, connections: int = CONNECTIONS) -> Load:
+    """Loads `url` from the client's core by so many connections, for `duration_s` seconds."""
+    argv = ["wrk", "-t1", f"-c{connections}", "--timeout", "10s", "-s", str(_SCRIPT)]
     # wrk takes whole seconds and stops early, in good order, at SIGINT; the limit is for the case that we are
     # killed.
     argv += ["-d", f"{math.ceil(duration_s) + 5}s", *([] if keep_alive else ["-H", "Connection: close"]), url]

@@ -146,6 +146,10 @@ static void *one_call(void *argument) {
     static _Thread_local uint8_t data[1 << 12];
     off_t at = 0;
     ssize_t k = -1;
+    // A child's end, told while the main thread creates another, would cut the call short, natively as well.
+    sigset_t every;
+    sigfillset(&every);
+    pthread_sigmask(SIG_BLOCK, &every, NULL);
     __atomic_store_n(&b->task, (int)syscall(SYS_gettid), __ATOMIC_RELEASE);
     switch (c->h.way) {
     case THREAD_RECV: k = recv(c->fd, data, sizeof data, 0); break;
