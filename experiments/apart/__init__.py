@@ -1,1 +1,1 @@
-"""One connection after the other, the application on one core and its module on another: does a begin wait?"""
+"""One connection after the other, the application on one core and its module on another: does one wait?"""

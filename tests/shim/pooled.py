@@ -4,6 +4,7 @@ Rules: one module for all tests of a run, in a runtime directory of its own; a s
 which have had flows says so by `WARM` in its environment. It must not assert.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -29,12 +30,18 @@ class Module:
         """A record under which pairs are pooled."""
         return Record(self.runtime, flags=0, **settings)
 
+    def descriptors(self) -> int:
+        """How many the module has."""
+        status = json.loads(self._modnet("show", "peer", "--json"))
+        return len(list(Path(f"/proc/{status['pid']}/fd").iterdir()))
+
     def stop(self) -> None:
         self._modnet("stop", "peer")
         rmtree(self.runtime)
 
-    def _modnet(self, *words: str) -> None:
+    def _modnet(self, *words: str) -> str:
         environment = os.environ | {"MODNET_RUNTIME_DIR": str(self.runtime), "MODNET_PAIRS": "pooled"}
-        subprocess.run(
-            [sys.executable, "-m", "modnet", "module", *words], env=environment, check=True, timeout=60
-        )
+        argv = [sys.executable, "-m", "modnet", "module", *words]
+        return subprocess.run(
+            argv, env=environment, check=True, timeout=60, stdout=subprocess.PIPE, text=True
+        ).stdout

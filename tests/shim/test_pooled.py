@@ -62,7 +62,7 @@ def test_what_ends_a_pair_with_its_flow(host: Host, reason: str, body: str) -> N
     [
         "conn.recv(1)",
         "e = select.epoll(); e.register(n, 1); e.poll(); conn.recv(1)",
-        "e = select.epoll(); e.register(n, 1); e.unregister(n); e = select.epoll(); e.register(n, 1)",
+        "e, f = select.epoll(), select.epoll(); e.register(n); e.unregister(n); f.register(n); conn.recv(1)",
         "e = select.epoll(); e.register(n, 1); e.modify(n, 5); conn.recv(1)",
         "p = select.poll(); p.register(n, 1); p.poll(); conn.recv(1)",
         "select.select([n], [], []); conn.recv(1)",
@@ -210,7 +210,20 @@ def test_idle_pairs_go_while_the_program_sleeps(host: Host, module: Module) -> N
         assert server.stdout.readline() == "1\n"
 
 
-SLEEPING = """
+def test_the_module_lets_idle_pairs_go_too(host: Host, module: Module) -> None:
+    """A program that sleeps in a call without a hook cannot close them."""
+    before = module.descriptors()
+    host.record = record = module.record()
+    with host.start([sys.executable, "-c", PRELUDE + IDLE + "sys.stdin.readline()"]) as server:
+        assert server.stdout.readline() == "idle\n"
+        assert module.descriptors() >= before + 10
+        # A connection for each core that it ran on, with a bell.
+        until(lambda: module.descriptors() <= before + 4, 60, "idle pairs are closed")
+        assert record.pairs().get("trimmed", 0) == 0
+        server.stdin.write("\n")
+
+
+IDLE = """
 listener = listen(backlog=64)
 for _ in range(4):
     pairs = [(socket.create_connection(listener.getsockname()), listener.accept()[0]) for _ in range(10)]
@@ -220,10 +233,15 @@ for _ in range(4):
         client.recv(1)
         client.close()
 print("idle", flush=True)
+"""
+SLEEPING = (
+    IDLE
+    + """
 sleeper = select.epoll()
 sleeper.register(0, select.EPOLLIN)
 print(len(sleeper.poll()), flush=True)
 """
+)
 
 
 def test_no_number_for_idle_pairs(host: Host, module: Module) -> None:

@@ -162,12 +162,16 @@ fn trim(all: bool) {
 pub fn sleeping(timeout: i32, sleep: impl Fn(i32) -> i32) -> i32 {
     const TURN: i32 = 1000 * IDLE as i32;
     let mut left = timeout;
-    while numbers::any_kept() && !(0..=TURN).contains(&left) && !process::shares_memory() {
+    // A short look (0) comes often, and is none of it.
+    while left != 0 && numbers::any_kept() && !process::shares_memory() {
+        tend();
+        if (0..=TURN).contains(&left) {
+            break;
+        }
         let result = sleep(TURN);
         if result != 0 {
             return result;
         }
-        tend();
         left = if left < 0 { left } else { left - TURN };
     }
     sleep(left)

@@ -2,8 +2,9 @@
 //!
 //! A client that offers a pool gets one here: its memory, its bell, and which pair has which slot. A pool lives until the
 //! client's connection is gone and its last flow has ended: closes are heard as long as there is anything to close.
-//! Idle pairs give their descriptors back when those run short, and the client's own, towards the next module, are
-//! trimmed by a timer that is set only while there are any.
+//! Idle pairs give their descriptors back when those run short. What was not needed for long is closed by a timer that
+//! is set only while there is anything idle: a client that sleeps cannot do it, and this module's own pairs towards the next one
+//! are its to close.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::Ordering;
@@ -35,6 +36,9 @@ pub struct Pool {
     /// Pairs by slot.
     pairs: Box<[u64]>,
     count: usize,
+    /// Pairs without a flow, and their smallest number since the last trim.
+    idle: usize,
+    least: usize,
     /// Whether new flows may come.
     connected: bool,
 }
@@ -46,7 +50,15 @@ impl Worker {
         let raw = offer.bell.as_raw_fd();
         let page = Arc::new(offer.page);
         let pairs = vec![NONE; SLOTS].into();
-        let pool = Pool { page: Arc::clone(&page), _bell: offer.bell, pairs, count: 0, connected: true };
+        let pool = Pool {
+            page: Arc::clone(&page),
+            _bell: offer.bell,
+            pairs,
+            count: 0,
+            idle: 0,
+            least: 0,
+            connected: true,
+        };
         let key = self.pools.insert(pool);
         if self.poller.add(raw, key << KIND_BITS | BELL, false).is_err() {
             // No descriptor that can be watched, or no memory: its pairs stay fresh.
@@ -83,10 +95,9 @@ impl Worker {
     pub(super) fn seated(&mut self, pool: Option<u64>, slot: usize) -> Option<u64> {
         let key = pool.and_then(|key| Some(self.pools.get_mut(key)?.pairs[slot]));
         let found = key.filter(|key| self.pairs.get_mut(*key).is_some_and(|pair| pair.flow.is_none()));
-        let receiver = &self.shared.receiver;
-        match found {
-            Some(_) => _ = receiver.spare.fetch_sub(1, Ordering::Relaxed),
-            None => Stats::add(&receiver.stats.not_understood, 1),
+        match (found, pool) {
+            (Some(_), Some(pool)) => self.one_less(pool),
+            _ => Stats::add(&self.shared.receiver.stats.not_understood, 1),
         }
         found
     }
@@ -138,22 +149,34 @@ impl Worker {
     pub(super) fn give_back(&mut self, key: u64, is_drained: bool) {
         let Some(pair) = self.pairs.get_mut(key) else { return };
         let pool = pair.seat.as_ref().and_then(|seat| self.pools.get_mut(seat.pool));
-        if !pair.is_reusable(is_drained) || !pool.is_some_and(|pool| pool.connected) {
-            return self.free(key);
-        }
+        let pool = pool.filter(|pool| pair.is_reusable(is_drained) && pool.connected);
+        let Some(pool) = pool else { return self.free(key) };
         if std::mem::take(&mut pair.room) {
             let raw = pair.left.as_raw_fd();
             if self.poller.change(raw, key << KIND_BITS | super::LEFT, false).is_err() {
                 return self.free(key);
             }
         }
+        pool.idle += 1;
         self.shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
         pair.done();
+        self.will_trim();
     }
 
     fn free_idle(&mut self, key: u64) {
-        self.shared.receiver.spare.fetch_sub(1, Ordering::Relaxed);
+        if let Some(pool) = self.pairs.get_mut(key).and_then(|pair| Some(pair.seat.as_ref()?.pool)) {
+            self.one_less(pool);
+        }
         self.free(key);
+    }
+
+    /// An idle pair is none any more.
+    fn one_less(&mut self, pool: u64) {
+        self.shared.receiver.spare.fetch_sub(1, Ordering::Relaxed);
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.idle -= 1;
+            pool.least = pool.least.min(pool.idle);
+        }
     }
 
     fn free(&mut self, key: u64) {
@@ -204,10 +227,21 @@ impl Worker {
             }
         }
         for pool in self.pools.keys() {
-            for pair in self.pairs_of(pool) {
-                if self.pairs.get_mut(pair).is_some_and(|pair| pair.withdraw()) {
-                    self.free_idle(pair);
-                }
+            self.withdraw(pool, SLOTS);
+        }
+    }
+
+    /// Takes up to `most` idle pairs away from a client.
+    fn withdraw(&mut self, pool: u64, most: usize) {
+        let mut left = most;
+        for pair in self.pairs_of(pool) {
+            if left == 0 {
+                return;
+            }
+            // Where that fails it is in use, or a BEGIN is on its way.
+            if self.pairs.get_mut(pair).is_some_and(|pair| pair.withdraw()) {
+                self.free_idle(pair);
+                left -= 1;
             }
         }
     }
@@ -215,6 +249,10 @@ impl Worker {
     /// A flow leaves its pair towards the next module in order.
     pub(super) fn leave(&mut self, seat: towards::Seat, near: OwnedFd) {
         seat.close(near);
+        self.will_trim();
+    }
+
+    fn will_trim(&mut self) {
         if !std::mem::replace(&mut self.trims, true) {
             self.set_trim();
         }
@@ -225,6 +263,15 @@ impl Worker {
         let mut kept = 0;
         for key in self.clients.keys() {
             kept += self.clients.get_mut(key).map_or(0, |client| client.trim(false));
+        }
+        for key in self.pools.keys() {
+            let Some(pool) = self.pools.get_mut(key) else { continue };
+            let surplus = pool.least;
+            self.withdraw(key, surplus);
+            if let Some(pool) = self.pools.get_mut(key) {
+                pool.least = pool.idle;
+                kept += pool.idle;
+            }
         }
         self.trims = kept > 0;
         if self.trims {
