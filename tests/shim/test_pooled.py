@@ -6,6 +6,8 @@ flows; what became of the pairs is read from the record.
 """
 
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -149,6 +151,12 @@ out(got)
 
 
 kept: list = []
+
+
+def test_io_uring_of_a_library_that_was_loaded_late(host: Host, compiled: Callable[..., Path]) -> None:
+    library = compiled("ring", "-shared", "-fPIC", suffix=".so")
+    assert host.pooled(f"out(ctypes.CDLL({str(library)!r}).ask())") == ["=(4711,)"]
+    assert host.pairs["io_uring"] >= 1, host.pairs
 
 
 def test_forks_beside_accepts(host: Host, module: Module) -> None:

@@ -8,6 +8,13 @@ use crate::hooks::{hooks, native};
 use crate::sys::Errno;
 use crate::{forks, pool, real};
 
+/// The function behind a hook whose library may have been loaded late.
+macro_rules! anywhere {
+    ($constant:ident, $hook:ident) => {
+        real::$constant.get_anywhere($hook as *const () as usize)
+    };
+}
+
 hooks! {
     fn fork() -> pid_t {
         forks::around(|| native!(FORK()))
@@ -22,7 +29,11 @@ hooks! {
     }
 
     fn forkpty(main: *mut c_int, name: *mut c_char, modes: *const c_void, size: *const c_void) -> pid_t {
-        forks::around(|| native!(FORKPTY(main, name, modes, size)))
+        match anywhere!(FORKPTY, forkpty) {
+            // SAFETY: the application's own arguments.
+            Some(function) => forks::around(|| unsafe { function(main, name, modes, size) }),
+            None => fail(Errno(libc::ENOSYS)) as pid_t,
+        }
     }
 
     fn system(command: *const c_char) -> c_int {
@@ -83,29 +94,32 @@ hooks! {
 
     fn io_uring_queue_init(entries: c_uint, ring: *mut c_void, flags: c_uint) -> c_int {
         pool::uses_io_uring();
+        let function = anywhere!(URING_INIT, io_uring_queue_init);
         // SAFETY: the application's own arguments.
-        real::URING_INIT.get().map_or(-libc::ENOSYS, |function| unsafe { function(entries, ring, flags) })
+        function.map_or(-libc::ENOSYS, |function| unsafe { function(entries, ring, flags) })
     }
 
     fn io_uring_queue_init_params(entries: c_uint, ring: *mut c_void, params: *mut c_void) -> c_int {
         pool::uses_io_uring();
+        let function = anywhere!(URING_PARAMS, io_uring_queue_init_params);
         // SAFETY: the application's own arguments.
-        real::URING_PARAMS.get().map_or(-libc::ENOSYS, |function| unsafe { function(entries, ring, params) })
+        function.map_or(-libc::ENOSYS, |function| unsafe { function(entries, ring, params) })
     }
 
     fn io_uring_queue_init_mem(
         entries: c_uint, ring: *mut c_void, params: *mut c_void, at: *mut c_void, size: usize
     ) -> c_int {
         pool::uses_io_uring();
-        let function = real::URING_MEMORY.get();
+        let function = anywhere!(URING_MEMORY, io_uring_queue_init_mem);
         // SAFETY: the application's own arguments.
         function.map_or(-libc::ENOSYS, |function| unsafe { function(entries, ring, params, at, size) })
     }
 
     fn io_uring_setup(entries: c_uint, params: *mut c_void) -> c_int {
         pool::uses_io_uring();
+        let function = anywhere!(URING_SETUP, io_uring_setup);
         // SAFETY: the application's own arguments.
-        real::URING_SETUP.get().map_or(-libc::ENOSYS, |function| unsafe { function(entries, params) })
+        function.map_or(-libc::ENOSYS, |function| unsafe { function(entries, params) })
     }
 }
 

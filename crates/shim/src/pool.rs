@@ -146,7 +146,9 @@ fn tend() {
 
 /// Descriptors run short: idle pairs give theirs back.
 pub fn relieve() {
-    trim(true);
+    if numbers::any_kept() {
+        trim(true);
+    }
 }
 
 fn trim(all: bool) {

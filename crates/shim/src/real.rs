@@ -47,6 +47,46 @@ impl<F: Copy> Real<F> {
     }
 }
 
+/// What stands in `<link.h>`, as far as it is public.
+#[repr(C)]
+struct LinkMap {
+    address: usize,
+    name: *const c_char,
+    dynamic: *const c_void,
+    next: *const LinkMap,
+}
+
+impl<F: Copy> Real<F> {
+    /// The function, also of a library that was loaded later and for its loader alone, where `RTLD_NEXT` finds nothing: those
+    /// libraries' calls come here all the same. `own` is the hook's address. Not for signal handlers.
+    pub fn get_anywhere(&self, own: usize) -> Option<F> {
+        if let Some(function) = self.get() {
+            return Some(function);
+        }
+        let (lazy, mut map) = (libc::RTLD_LAZY | libc::RTLD_NOLOAD, core::ptr::null::<LinkMap>());
+        // SAFETY: the main program is always loaded; dlinfo writes one pointer, and the list it points into holds as long as
+        // nobody unloads, which a library whose function is being called does not.
+        unsafe {
+            let main = libc::dlopen(core::ptr::null(), lazy);
+            libc::dlinfo(main, libc::RTLD_DI_LINKMAP, (&raw mut map).cast());
+            while let Some(one) = map.as_ref() {
+                map = one.next;
+                let handle = libc::dlopen(one.name, lazy);
+                if handle.is_null() {
+                    continue;
+                }
+                let found = libc::dlsym(handle, self.name.as_ptr().cast::<c_char>()) as usize;
+                libc::dlclose(handle);
+                if found != 0 && found != own {
+                    self.address.store(found, Ordering::Relaxed);
+                    return self.get();
+                }
+            }
+        }
+        None
+    }
+}
+
 macro_rules! real {
     ($($constant:ident = $name:literal: fn($($argument:ty),*) $(, $dots:tt)? -> $result:ty;)*) => {
         $(#[doc = concat!("libc's `", $name, "`.")]
