@@ -206,7 +206,7 @@ os._exit(0)
 
 
 def test_idle_pairs_go_while_the_program_sleeps(host: Host, module: Module) -> None:
-    """Ten seconds and more in one epoll_wait: nothing is kept any more."""
+    """Some seconds in one epoll_wait: nothing is kept any more."""
     code = PRELUDE + SLEEPING
     host.record = record = module.record()
     with host.start([sys.executable, "-c", code]) as server:

@@ -28,8 +28,8 @@ use crate::connection::Held;
 use crate::process::{self, Memory};
 use crate::{connection, fds, forks, hidden, numbers, record, sys};
 
-/// Idle pairs that were not needed for so long (in seconds) are closed.
-const IDLE: i64 = 10;
+/// Idle pairs that were not needed for so long (in seconds) are closed: a pair costs 10 µs to make again.
+const IDLE: i64 = 2;
 /// Slots need 12 bits of a seat's number.
 const SLOT_BITS: u32 = 12;
 const _: () = assert!(modnet_pool::SLOTS == 1 << SLOT_BITS);

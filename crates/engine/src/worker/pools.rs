@@ -24,8 +24,8 @@ use crate::steal::{Left, Offer};
 
 /// The timers' number for the trim: no flow has it.
 pub const TRIM: u64 = 0;
-/// What is not needed for so long is closed: longer than the pauses of a busy server, shorter than anybody looks.
-const IDLE: Duration = Duration::from_secs(10);
+/// What is not needed for so long is closed: longer than the pauses of a busy server, and a pair costs 10 µs to make again.
+const IDLE: Duration = Duration::from_secs(2);
 /// No pair: keys of a slab begin above.
 const NONE: u64 = 0;
 
