@@ -41,8 +41,8 @@ def drive(
             assert up.stolen() >= least, f"{up.stolen()} of {connections} connections were stolen"
         # Once the clients have gone so have the descriptors, in the server and in its modules. For each
         # process that steals and each module and core may stay: its connection, the one onwards through the
-        # chain, a bell where pairs are pooled; and what libraries open late.
-        each = 2 if os.environ.get("MODNET_PAIRS") == "fresh" else 3
+        # chain, a bell for each where pairs are pooled; and what libraries open late.
+        each = 2 if os.environ.get("MODNET_PAIRS") == "fresh" else 4
         more = (len(up.family()) + len(modules)) * (os.cpu_count() or 1) * each + 6
         watched = [*modules.values(), *(family if up.server.traits.tidy else [])]
         idle({pid: level[pid] + more for pid in watched if Path(f"/proc/{pid}").exists()}, 30)
