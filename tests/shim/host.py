@@ -197,7 +197,7 @@ class Host:
         try:
             said = self.probe(body, steps, env=WARM | more.pop("env", {}), **more)
             self.pairs = self.record.pairs()
-            print("COUNTED", self.pairs)
+            print("pairs:", self.pairs)
         finally:
             self.record = own
         return said

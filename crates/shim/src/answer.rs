@@ -28,6 +28,12 @@ pub fn fail(error: Errno) -> isize {
     -1
 }
 
+/// What libc's function has failed with.
+pub fn errno() -> i32 {
+    // SAFETY: libc's errno of this thread; always there.
+    unsafe { *libc::__errno_location() }
+}
+
 /// Ends a hook: the answer as libc would give it, calling `native` where the call is libc's.
 pub fn give<T: Word>(answer: Answer, native: impl FnOnce() -> T) -> T {
     match answer {

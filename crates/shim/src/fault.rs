@@ -7,7 +7,7 @@ use core::ffi::c_int;
 
 use modnet_abi::fault;
 
-use crate::answer::fail;
+use crate::answer::{errno, fail};
 use crate::fds;
 use crate::sys::{self, Errno};
 
@@ -31,8 +31,7 @@ pub fn wrote(fd: c_int, sent: isize) -> isize {
 
 #[cold]
 fn failed(fd: c_int, sent: isize) -> isize {
-    // SAFETY: libc's errno of this thread; always there.
-    if unsafe { *libc::__errno_location() } != libc::EPIPE {
+    if errno() != libc::EPIPE {
         return sent;
     }
     match fds::stolen(fd).map_or(0, take) {

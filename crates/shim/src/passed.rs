@@ -11,7 +11,7 @@ use core::mem::offset_of;
 use libc::{c_int, msghdr, sockaddr, socklen_t};
 use modnet_abi::counter::Counter;
 
-use crate::answer::fail;
+use crate::answer::{errno, fail};
 use crate::sys::{self, Errno};
 use crate::{fds, pool, record};
 
@@ -186,8 +186,7 @@ pub fn set(fd: c_int, level: c_int, result: c_int) -> c_int {
     if result == 0 || !network {
         return result;
     }
-    // SAFETY: libc's errno of this thread; always there.
-    let error = unsafe { *libc::__errno_location() };
+    let error = errno();
     if error == libc::EOPNOTSUPP && named(fd).is_some() {
         return 0;
     }

@@ -7,7 +7,7 @@
 
 use modnet_abi::counter::Counter;
 
-use crate::answer::fail;
+use crate::answer::{errno, fail};
 use crate::process::{self, Memory};
 use crate::sys::{self, Errno};
 use crate::{connection, fds, forks, hidden, listener, pool, queue, record};
@@ -60,8 +60,7 @@ fn bypass(real: i32, from: u32, flags: i32) -> i32 {
 
 /// accept has failed: where the system has no descriptor left, ours go.
 fn none_came(result: i32) -> i32 {
-    // SAFETY: libc's errno of this thread; always there.
-    if matches!(unsafe { *libc::__errno_location() }, libc::EMFILE | libc::ENFILE) {
+    if matches!(errno(), libc::EMFILE | libc::ENFILE) {
         pool::relieve();
     }
     result
