@@ -37,6 +37,8 @@ NAMES = (
     "pairs_abandoned",
     "pairs_no_room",
     "pairs_io_uring",
+    "begins_joined",
+    "returned",
 )
 # Of an accepted socket: stolen, or why not.
 ACCEPTS = (*NAMES[:9], "module_full")

@@ -167,7 +167,7 @@ class Host:
                         with clients.pop() as client:
                             client.recv(1)
                     elif rest != "connected":
-                        (steps or {})[rest](clients[-1])
+                        (steps or {})[rest](clients[-1] if clients else None)
                     process.stdin.write("\n")
                     process.stdin.flush()
                 else:

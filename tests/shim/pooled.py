@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 from tests.shim.record import Record
 
@@ -24,22 +25,27 @@ class Module:
     def __init__(self) -> None:
         self.runtime = Path(tempfile.mkdtemp(prefix="mnp-"))
         self.runtime.chmod(0o711)
-        self._modnet("start", "forwarder,as=peer")
+        self.modnet("start", "forwarder,as=peer")
 
-    def record(self, **settings: int) -> Record:
+    def record(self, **settings: Any) -> Record:
         """A record under which pairs are pooled."""
         return Record(self.runtime, flags=0, **settings)
 
     def descriptors(self) -> int:
         """How many the module has."""
-        status = json.loads(self._modnet("show", "peer", "--json"))
+        status = json.loads(self.modnet("show", "peer", "--json"))
         return len(list(Path(f"/proc/{status['pid']}/fd").iterdir()))
 
+    def names(self) -> list[str]:
+        """Modules that run in its directory."""
+        return [one["name"] for one in json.loads(self.modnet("list", "--json"))]
+
     def stop(self) -> None:
-        self._modnet("stop", "peer")
+        self.modnet("stop", "peer")
         rmtree(self.runtime)
 
-    def _modnet(self, *words: str) -> str:
+    def modnet(self, *words: str) -> str:
+        """`modnet module ...` in its directory; what it printed."""
         environment = os.environ | {"MODNET_RUNTIME_DIR": str(self.runtime), "MODNET_PAIRS": "pooled"}
         argv = [sys.executable, "-m", "modnet", "module", *words]
         return subprocess.run(

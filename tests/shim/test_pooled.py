@@ -112,7 +112,7 @@ for turn in range(30):
 out("done")
 """
     assert host.pooled(body, {"yz": late}) == ["=('done',)"]
-    assert host.pairs["reused"] > 5, host.pairs
+    assert host.pairs["reused"] > 0, host.pairs
 
 
 def late(client) -> None:

@@ -86,6 +86,10 @@ counters! {
     PairsNoRoom = 32, "pairs_no_room";
     /// Likewise: the process uses io_uring, whose calls no hook sees.
     PairsIoUring = 33, "pairs_io_uring";
+    /// Flows whose begin travelled in one message with others of an accept burst.
+    BeginsJoined = 34, "begins_joined";
+    /// Given back to the application: their begin waited for others, and could not be sent any more. (`stolen` has them.)
+    Returned = 35, "returned";
 }
 
 #[cfg(test)]

@@ -88,6 +88,14 @@ pub fn shutdown_write(fd: &OwnedFd) {
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) };
 }
 
+/// Takes what is unread, and lets nothing more come.
+pub fn discard_unread(fd: &OwnedFd) {
+    // SAFETY: no memory is passed.
+    unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RD) };
+    let mut scrap = [0; 4096];
+    while matches!(receive(fd, &mut scrap), Outcome::Bytes(1..)) {}
+}
+
 /// Breaks a TCP connection: the peer sees a reset, and what was not sent is gone. Does not depend on being the last
 /// to hold the socket, as closing with SO_LINGER 0 would: the application's hidden duplicate may live on.
 pub fn reset(fd: &OwnedFd) {

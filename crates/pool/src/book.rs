@@ -177,6 +177,14 @@ impl Book {
         }
     }
 
+    /// The BEGIN of an idle pair was not sent, and its near socket, which stands at a number of the application's, is the caller's to
+    /// close after this: the module takes such a pair back.
+    pub fn unsent(&self, shared: &impl Shared, lease: Lease) {
+        let slot = lease.0;
+        word::undo(shared.word(slot));
+        self.pending.insert(slot);
+    }
+
     /// The flow is over on this side, in order; `near` belongs to the book from here on. Everything was written before.
     pub fn close(&self, shared: &impl Shared, lease: Lease, near: i32, system: &impl System) {
         let slot = lease.0;

@@ -14,7 +14,7 @@
 //! A *cell* names the connection that one core uses now: its index plus 1, or 0.
 
 use core::mem::forget;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use modnet_abi::pool::PoolPage;
 use modnet_abi::record::{FRESH_PAIRS, MAX_CONNECTIONS};
@@ -31,6 +31,8 @@ pub struct Connection {
     holders: AtomicU32,
     generation: AtomicU32,
     position: AtomicU32,
+    /// Its queue is of the core whose connection it is.
+    own_core: AtomicBool,
     /// The memory that its pairs' words stand in; null: its pairs are fresh.
     page: AtomicPtr<PoolPage>,
     /// Its pairs.
@@ -45,6 +47,7 @@ impl Connection {
             holders: AtomicU32::new(0),
             generation: AtomicU32::new(0),
             position: AtomicU32::new(0),
+            own_core: AtomicBool::new(false),
             page: AtomicPtr::new(core::ptr::null_mut()),
             book: Book::new(),
             cookies: [const { AtomicU64::new(0) }; SLOTS],
@@ -59,7 +62,8 @@ pub struct Held(usize);
 
 impl Held {
     /// A new one over a duplicate of `socket`, and the pool that its HELLO offers, if pairs may be used again. None: no room.
-    pub fn new(socket: i32, chain: &Chain, position: u32) -> Option<(Self, Option<pool::Offer>)> {
+    /// `own`: its queue is of this core.
+    pub fn new(socket: i32, chain: &Chain, position: u32, own: bool) -> Option<(Self, Option<pool::Offer>)> {
         let free = |one: &Connection| {
             one.holders.compare_exchange(0, 1, Ordering::AcqRel, Ordering::Relaxed).is_ok()
         };
@@ -72,6 +76,7 @@ impl Held {
         let held = Self(index);
         held.generation.store(chain.generation, Ordering::Relaxed);
         held.position.store(position, Ordering::Relaxed);
+        held.own_core.store(own, Ordering::Relaxed);
         // Without memory or descriptors for a pool fresh pairs do.
         let pooled = chain.flags & FRESH_PAIRS == 0;
         let offer = pooled.then(|| pool::Offer::make(numbers::bell(index))).flatten();
@@ -121,6 +126,11 @@ impl Held {
     pub fn is(&self, generation: u32, position: u32) -> bool {
         self.generation.load(Ordering::Relaxed) == generation
             && self.position.load(Ordering::Relaxed) == position
+    }
+
+    /// Whether its module works on the core whose connection it is.
+    pub fn is_own_core(&self) -> bool {
+        self.own_core.load(Ordering::Relaxed)
     }
 
     /// The socket.

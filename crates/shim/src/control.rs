@@ -5,7 +5,7 @@ use modnet_abi::counter::Counter;
 
 use crate::answer::Answer;
 use crate::table::{self, Goes};
-use crate::{fds, pool, sys};
+use crate::{burst, fds, pool, sys};
 
 /// What leaves nothing behind in the intermediate socket, or what each new flow sets anew.
 const HARMLESS: [c_ulong; 4] = [libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
@@ -15,6 +15,10 @@ const HARMLESS: [c_ulong; 4] = [libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, li
 /// # Safety
 /// `argument` is the application's own; the kernel checks it where it is a pointer.
 pub unsafe fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> Answer {
+    if request == libc::FIONBIO {
+        // From now on a read or an accept on it may sleep.
+        burst::flush();
+    }
     let Some(hidden) = fds::stolen(fd) else { return Answer::Native };
     // SAFETY: the caller's.
     let on =

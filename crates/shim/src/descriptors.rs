@@ -8,7 +8,7 @@ use modnet_abi::counter::Counter;
 
 use crate::answer::Answer;
 use crate::sys::{self, Errno};
-use crate::{connection, fds, forks, hidden, numbers, pool, process, record};
+use crate::{burst, connection, fds, forks, hidden, numbers, pool, process, record};
 
 /// From `<linux/fcntl.h>`.
 const F_SETSIG: c_int = 10;
@@ -18,6 +18,7 @@ const F_SETOWN_EX: c_int = 15;
 pub fn close(fd: c_int, native: impl FnOnce() -> c_int) -> c_int {
     process::notice_fork();
     forks::settle();
+    burst::touch(fd);
     if fds::flags(fd) != 0 {
         if let Some(leaving) = drop_hidden(fd).then(|| pool::leave(fd)).flatten() {
             let result = native();
@@ -129,6 +130,14 @@ pub fn fcntl(fd: c_int, command: c_int, argument: usize, native: impl FnOnce() -
         }
         libc::F_SETOWN | F_SETOWN_EX | F_SETSIG => {
             pool::unpool(fd, Counter::PairsOptions);
+            native()
+        }
+        libc::F_SETFL if argument as c_int & libc::O_NONBLOCK == 0 => {
+            // From now on a read or an accept on it may sleep.
+            burst::flush();
+            if argument as c_int & libc::O_ASYNC != 0 {
+                pool::unpool(fd, Counter::PairsOptions);
+            }
             native()
         }
         libc::F_SETFL if argument as c_int & libc::O_ASYNC != 0 => {

@@ -10,7 +10,7 @@ use core::sync::atomic::{fence, AtomicU32, AtomicU64, Ordering};
 
 use modnet_abi::counter::Counter;
 
-use crate::{pool, process, record, sys};
+use crate::{burst, pool, process, record, sys};
 
 /// Descriptors from here on are not stolen: the array is 1.5 MB of zero pages, of which only those in use exist.
 pub const FDS: u32 = 65536;
@@ -145,6 +145,7 @@ pub fn leave_set(fd: i32) -> bool {
 #[inline]
 pub fn inside<T>(fd: i32, call: impl FnOnce() -> T) -> T {
     let Some(slot) = slot(fd).filter(|slot| slot.seat.load(Ordering::Relaxed) != 0) else { return call() };
+    burst::touch(fd);
     slot.inside.fetch_add(1, Ordering::SeqCst);
     let result = call();
     slot.inside.fetch_sub(1, Ordering::Release);

@@ -10,7 +10,7 @@ use core::sync::atomic::{fence, AtomicI32, AtomicU32, Ordering};
 
 use modnet_abi::counter::Counter;
 
-use crate::{pool, process, record, sys};
+use crate::{burst, pool, process, record, sys};
 
 /// vforks of different threads at one time; with more, pairs stay fresh.
 const VFORKS: usize = 8;
@@ -55,6 +55,7 @@ fn begin() -> Option<u32> {
     if record::page().is_none() || process::shares_memory() {
         return None;
     }
+    burst::end();
     UNDER_WAY.fetch_add(1, Ordering::AcqRel);
     EPOCH.fetch_add(1, Ordering::SeqCst);
     fence(Ordering::SeqCst);

@@ -12,7 +12,8 @@ use crate::hooks_forks::makes_process;
 use crate::passed::{self, Whose};
 use crate::sys::Errno;
 use crate::{
-    control, descriptors, fds, forks, limits, names, options, pool, ranges, real, record, steal, watched,
+    burst, control, descriptors, fds, forks, limits, names, options, pool, ranges, real, record, steal,
+    watched,
 };
 
 /// Calls libc's function, or fails with ENOSYS where libc has none.
@@ -104,21 +105,9 @@ hooks! {
     }
 
     fn epoll_ctl(set: c_int, operation: c_int, fd: c_int, event: *mut libc::epoll_event) -> c_int {
-        watched::control(set, operation, fd, || native!(EPOLL_CTL(set, operation, fd, event)))
-    }
-
-    fn epoll_wait(set: c_int, events: *mut libc::epoll_event, count: c_int, timeout: c_int) -> c_int {
-        pool::sleeping(timeout, |timeout| native!(EPOLL_WAIT(set, events, count, timeout)))
-    }
-
-    fn epoll_pwait(
-        set: c_int, events: *mut libc::epoll_event, count: c_int, timeout: c_int, mask: *const libc::sigset_t
-    ) -> c_int {
-        pool::sleeping(timeout, |timeout| native!(EPOLL_PWAIT(set, events, count, timeout, mask)))
-    }
-
-    fn poll(polled: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int {
-        pool::sleeping(timeout, |timeout| native!(POLL(polled, count, timeout)))
+        // SAFETY: null or the application's own.
+        let known = || unsafe { event.as_ref() }.copied();
+        watched::control(set, operation, fd, known, || native!(EPOLL_CTL(set, operation, fd, event)))
     }
 
     fn close(fd: c_int) -> c_int {
@@ -280,7 +269,14 @@ unsafe fn by_number(number: c_long, a: [usize; 5], native: impl Fn() -> c_long) 
                 pool::unpool(int(fd), Counter::PairsShutdown);
                 native()
             }
-            libc::SYS_epoll_ctl => watched::control(int(fd), int(b), int(c), native),
+            libc::SYS_epoll_ctl => {
+                let event = || (d as *const libc::epoll_event).as_ref().copied();
+                watched::control(int(fd), int(b), int(c), event, native)
+            }
+            libc::SYS_execve | libc::SYS_execveat => {
+                burst::flush();
+                native()
+            }
             libc::SYS_io_uring_setup => {
                 pool::uses_io_uring();
                 native()

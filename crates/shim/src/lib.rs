@@ -3,7 +3,7 @@
 //!
 //! | file | job |
 //! | --- | --- |
-//! | `hooks`, `hooks_data` | the exported functions, three lines each |
+//! | `hooks`, `hooks_data`, `hooks_waits`, `hooks_forks`, `hooks_exec` | the exported functions, three lines each |
 //! | `answer` | what a safe function tells its hook: *native*, *done* or *failed* |
 //! | `sys` | raw system calls for the shim's own use: they never re-enter a hook and never touch errno |
 //! | `real` | the functions behind the hooks, found by `RTLD_NEXT` |
@@ -13,6 +13,7 @@
 //! | `hidden`, `limits`, `numbers` | hidden duplicates, the limits they hide behind, the shim's own numbers |
 //! | `listener`, `pair`, `connection`, `queue`, `steal` | accept: listener, pair, to whom, message, the whole |
 //! | `pool`, `forks`, `watched` | pairs that outlive a flow, and what ends a pair with its flow |
+//! | `burst` | begins of one accept burst in one message |
 //! | `descriptors`, `ranges` | close, dup, fcntl; close_range and its like |
 //! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
 //! | `fault` | errors of the network, told by a read that finds the end |
@@ -30,6 +31,8 @@
 mod adopt;
 #[cfg(not(test))]
 mod answer;
+#[cfg(not(test))]
+mod burst;
 #[cfg(not(test))]
 mod connection;
 #[cfg(not(test))]
@@ -51,7 +54,11 @@ mod hooks;
 #[cfg(not(test))]
 mod hooks_data;
 #[cfg(not(test))]
+mod hooks_exec;
+#[cfg(not(test))]
 mod hooks_forks;
+#[cfg(not(test))]
+mod hooks_waits;
 #[cfg(not(test))]
 mod limits;
 #[cfg(not(test))]

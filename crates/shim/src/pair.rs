@@ -67,6 +67,11 @@ impl Pair {
         self.left
     }
 
+    /// Its slot among the pairs that are used again.
+    pub fn slot(&self) -> u32 {
+        self.entry().slot
+    }
+
     /// `SO_COOKIE` of the application's end.
     pub fn cookie(&self) -> Option<u64> {
         let Some((held, lease)) = &self.seat else { return fds::cookie(self.app) };

@@ -26,7 +26,7 @@ use modnet_pool::{Fate, Lease, System, Taken};
 
 use crate::connection::Held;
 use crate::process::{self, Memory};
-use crate::{connection, fds, forks, hidden, numbers, record, sys};
+use crate::{burst, connection, fds, forks, hidden, numbers, record, sys};
 
 /// Idle pairs that were not needed for so long (in seconds) are closed: a pair costs 10 µs to make again.
 const IDLE: i64 = 2;
@@ -222,8 +222,18 @@ impl Seat {
     }
 }
 
+/// The begin of the flow at `fd` will not be sent: its module takes the pair back when its near socket is closed.
+pub fn unsent(fd: i32) {
+    let Some(seat) = Seat::from_number(fds::take_seat(fd)) else { return };
+    record::count(Counter::PairsAbandoned, 1);
+    if let Some(page) = seat.connection.page() {
+        seat.connection.book.unsent(page, seat.lease);
+    }
+}
+
 /// From here on the flow at `fd` ends with its socket, as if it had a pair of its own. Nothing where it has.
 pub fn unpool(fd: i32, reason: Counter) {
+    burst::touch(fd);
     if fds::seat(fd) == 0 || process::shares_memory() {
         return;
     }

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 use modnet_abi::record::MAX_CONNECTIONS;
 
-use crate::{connection, fds, forks, limits, numbers, sys};
+use crate::{burst, connection, fds, forks, limits, numbers, sys};
 
 /// Cores with a connection of their own; more share.
 pub const CORES: u32 = MAX_CONNECTIONS;
@@ -109,6 +109,7 @@ pub fn memory() -> Memory {
 }
 
 fn forget_parent() {
+    burst::forget();
     fds::forget_seats();
     numbers::drop_all_kept(connection::is_near);
     connection::forget_all();

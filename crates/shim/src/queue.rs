@@ -10,9 +10,10 @@ use modnet_abi::counter::Counter;
 use modnet_abi::path::{SocketPath, SUN_PATH};
 use modnet_abi::record::FAIL_CLOSED;
 use modnet_abi::steal::{
-    Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, NO_SLOT, POOLED, STEAL_VERSION,
+    Entry, Hello, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, NO_SLOT, POOLED, STEAL_VERSION,
 };
 
+use crate::burst;
 use crate::connection::Held;
 use crate::pair::Pair;
 use crate::process::{State, CORES};
@@ -34,26 +35,51 @@ enum Broken {
     Absent,
 }
 
+/// How a flow may go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// On a pair of its own.
+    Fresh,
+    /// On one that is used again.
+    Pooled,
+    /// The same, and its begin may wait for others (`burst`).
+    Later,
+}
+
+/// A flow that is on its way.
+pub struct Sent {
+    /// Its pair.
+    pub pair: Pair,
+    /// `SO_COOKIE` of the application's end.
+    pub cookie: u64,
+    /// The connection by which its begin is still to be sent, where it waits.
+    pub waits: Option<Held>,
+}
+
 /// A flow that is to be handed over, on a pair that is taken when it is known by which connection.
 struct Parcel<P: Fn(&Pair) -> Option<u64>> {
     real: i32,
-    pooled: bool,
+    how: How,
     prepare: P,
 }
 
 impl<P: Fn(&Pair) -> Option<u64>> Parcel<P> {
     /// On one of that connection's pairs.
-    fn send(&self, held: &Held) -> Result<(Pair, u64), Broken> {
-        let pair = if self.pooled { Pair::of(held) } else { Pair::fresh() };
-        self.send_on(held.socket(), pair)
+    fn send(&self, held: &Held) -> Result<Sent, Broken> {
+        if self.how == How::Fresh {
+            return self.send_fresh(held.socket());
+        }
+        let later = self.how == How::Later && burst::may_wait(held);
+        self.send_on(held.socket(), Pair::of(held), later.then_some(held))
     }
 
     /// On a pair of its own.
-    fn send_fresh(&self, socket: i32) -> Result<(Pair, u64), Broken> {
-        self.send_on(socket, Pair::fresh())
+    fn send_fresh(&self, socket: i32) -> Result<Sent, Broken> {
+        self.send_on(socket, Pair::fresh(), None)
     }
 
-    fn send_on(&self, socket: i32, pair: sys::Result<Pair>) -> Result<(Pair, u64), Broken> {
+    /// `later`: a begin is not sent now.
+    fn send_on(&self, socket: i32, pair: sys::Result<Pair>, later: Option<&Held>) -> Result<Sent, Broken> {
         let pair = pair.map_err(|error| {
             Broken::Refused(match error.0 {
                 libc::EMFILE | libc::ENFILE => Counter::NoDescriptor,
@@ -65,17 +91,16 @@ impl<P: Fn(&Pair) -> Option<u64>> Parcel<P> {
             return Err(Broken::Refused(Counter::SystemError));
         };
         let bytes = bytes_of(pair.entry());
-        let sent = match pair.left() {
-            Some(left) => send(socket, &bytes, &[left, self.real]),
-            None => send(socket, &bytes, &[self.real]),
+        let sent = match (pair.left(), later) {
+            (Some(left), _) => send(socket, &bytes, &[left, self.real]).map(|()| Counter::PairsNew),
+            (None, Some(_)) => Ok(Counter::PairsReused),
+            (None, None) => send(socket, &bytes, &[self.real]).map(|()| Counter::PairsReused),
         };
         match sent {
-            Ok(()) => {
-                record::count(
-                    if pair.left().is_some() { Counter::PairsNew } else { Counter::PairsReused },
-                    1,
-                );
-                Ok((pair, cookie))
+            Ok(counter) => {
+                record::count(counter, 1);
+                let waits = later.filter(|_| pair.left().is_none()).map(Held::again);
+                Ok(Sent { pair, cookie, waits })
             }
             Err(broken) => {
                 pair.discard();
@@ -85,7 +110,25 @@ impl<P: Fn(&Pair) -> Option<u64>> Parcel<P> {
     }
 }
 
-/// Sends `real` to the chain, and the left of a pair where the module has it not yet. `pooled`: the pair may be used again.
+/// Begins flows that have waited: their real sockets, and the slots of their pairs; up to [`sys::MOST_FDS`].
+///
+/// # Errors
+/// Why not; none of them is on its way.
+pub fn begin(held: &Held, flows: &[(i32, u32)]) -> Result<(), Counter> {
+    let mut bytes = [0; sys::MOST_FDS * ENTRY_BYTES];
+    let mut fds = [0; sys::MOST_FDS];
+    for ((to, fd), (real, slot)) in bytes.chunks_mut(ENTRY_BYTES).zip(&mut fds).zip(flows) {
+        to.copy_from_slice(&bytes_of(Entry { slot: *slot, kind: BEGIN }));
+        *fd = *real;
+    }
+    match send(held.socket(), &bytes[..flows.len() * ENTRY_BYTES], &fds[..flows.len()]) {
+        Ok(()) => Ok(()),
+        Err(Broken::Absent) => Err(Counter::NoModule),
+        Err(Broken::Refused(reason)) => Err(reason),
+    }
+}
+
+/// Sends `real` to the chain, and the left of a pair where the module has it not yet.
 /// `prepare` sets up the application's end and gives its cookie; it is called again where a connection turns out to be gone.
 ///
 /// # Errors
@@ -93,11 +136,11 @@ impl<P: Fn(&Pair) -> Option<u64>> Parcel<P> {
 pub fn deliver(
     state: &State,
     real: i32,
-    pooled: bool,
+    how: How,
     prepare: impl Fn(&Pair) -> Option<u64>,
-) -> Result<(Pair, u64), Counter> {
+) -> Result<Sent, Counter> {
     let page = record::page().ok_or(Counter::NoModule)?;
-    let parcel = Parcel { real, pooled, prepare };
+    let parcel = Parcel { real, how, prepare };
     let cpu = current_cpu();
     let index = (cpu % CORES) as usize;
     let cell = &state.cells[index];
@@ -127,7 +170,7 @@ fn walk(
     cpu: u32,
     claimed: bool,
     parcel: &Parcel<impl Fn(&Pair) -> Option<u64>>,
-) -> Result<(Pair, u64), Counter> {
+) -> Result<Sent, Counter> {
     let mut why = None;
     for position in 0..chain.length {
         if let Some(held) = Held::current(cell).filter(|held| held.is(chain.generation, position)) {
@@ -138,8 +181,8 @@ fn walk(
                 Err(Broken::Absent) => held.leave(cell),
             }
         }
-        let socket = match connect(chain, position, cpu) {
-            Ok(socket) => socket,
+        let (socket, own) = match connect(chain, position, cpu) {
+            Ok(found) => found,
             Err(Broken::Refused(Counter::QueueFull)) => return Err(Counter::QueueFull),
             Err(Broken::Refused(reason)) => {
                 why = why.or(Some(reason));
@@ -148,7 +191,7 @@ fn walk(
             Err(Broken::Absent) => continue,
         };
         record::count(Counter::Connects, 1);
-        let kept = claimed.then(|| Held::new(socket, chain, position)).flatten();
+        let kept = claimed.then(|| Held::new(socket, chain, position, own)).flatten();
         let sent = match kept {
             Some((held, offer)) => {
                 sys::close(socket);
@@ -186,10 +229,11 @@ fn current_cpu() -> u32 {
     unsafe { libc::sched_getcpu() }.max(0) as u32
 }
 
-/// Connects to a module's queue, this core's if it has one.
-fn connect(chain: &Chain, position: u32, cpu: u32) -> Result<i32, Broken> {
+/// Connects to a module's queue, this core's if it has one; whether it has.
+fn connect(chain: &Chain, position: u32, cpu: u32) -> Result<(i32, bool), Broken> {
     let name = &chain.names[position as usize];
     let mut tried = connect_to(name, cpu);
+    let own = tried.is_ok();
     if matches!(tried, Err(Errno(libc::ENOENT))) {
         module_exists(name, cpu)?;
         for other in (0..QUEUES).filter(|other| *other != cpu) {
@@ -213,7 +257,7 @@ fn connect(chain: &Chain, position: u32, cpu: u32) -> Result<i32, Broken> {
         return Err(Broken::Refused(Counter::WrongOwner));
     }
     let _ = sys::set_option(socket, libc::SOL_SOCKET, libc::SO_SNDBUF, SEND_BUFFER);
-    Ok(socket)
+    Ok((socket, own))
 }
 
 fn connect_to(name: &modnet_abi::name::Name, cpu: u32) -> sys::Result<i32> {

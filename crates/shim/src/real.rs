@@ -87,6 +87,24 @@ impl<F: Copy> Real<F> {
     }
 }
 
+/// libc's own word on whether the process has one thread. Not one thread where libc has none (before 2.32).
+pub fn is_single_threaded() -> bool {
+    let address = SINGLE_THREADED.load(Ordering::Relaxed) as *const c_char;
+    // SAFETY: null, or libc's variable, one byte that lives as long as libc.
+    unsafe { address.as_ref() }.is_some_and(|single| {
+        // SAFETY: a valid reference; libc writes it when the first thread is made.
+        unsafe { core::ptr::read_volatile(single) != 0 }
+    })
+}
+
+static SINGLE_THREADED: AtomicUsize = AtomicUsize::new(0);
+
+fn resolve_single_threaded() {
+    // SAFETY: the name ends with NUL.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    SINGLE_THREADED.store(found as usize, Ordering::Relaxed);
+}
+
 macro_rules! real {
     ($($constant:ident = $name:literal: fn($($argument:ty),*) $(, $dots:tt)? -> $result:ty;)*) => {
         $(#[doc = concat!("libc's `", $name, "`.")]
@@ -96,6 +114,7 @@ macro_rules! real {
         /// Finds all of them.
         pub fn resolve() {
             $(let _ = $constant.get();)*
+            resolve_single_threaded();
         }
     };
 }
@@ -151,6 +170,31 @@ real! {
     PWRITEV2 = "pwritev2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
     PWRITEV64V2 = "pwritev64v2": fn(c_int, *const libc::iovec, c_int, libc::off64_t, c_int) -> ssize_t;
     SHUTDOWN = "shutdown": fn(c_int, c_int) -> c_int;
+    EPOLL_PWAIT2 = "epoll_pwait2":
+        fn(c_int, *mut libc::epoll_event, c_int, *const libc::timespec, *const libc::sigset_t) -> c_int;
+    POLL_CHK = "__poll_chk": fn(*mut libc::pollfd, libc::nfds_t, c_int, size_t) -> c_int;
+    PPOLL = "ppoll":
+        fn(*mut libc::pollfd, libc::nfds_t, *const libc::timespec, *const libc::sigset_t) -> c_int;
+    PPOLL_CHK = "__ppoll_chk":
+        fn(*mut libc::pollfd, libc::nfds_t, *const libc::timespec, *const libc::sigset_t, size_t) -> c_int;
+    SELECT = "select":
+        fn(c_int, *mut libc::fd_set, *mut libc::fd_set, *mut libc::fd_set, *mut libc::timeval) -> c_int;
+    PSELECT = "pselect":
+        fn(c_int, *mut libc::fd_set, *mut libc::fd_set, *mut libc::fd_set, *const libc::timespec, *const libc::sigset_t)
+            -> c_int;
+    NANOSLEEP = "nanosleep": fn(*const libc::timespec, *mut libc::timespec) -> c_int;
+    CLOCK_NANOSLEEP = "clock_nanosleep": fn(c_int, c_int, *const libc::timespec, *mut libc::timespec) -> c_int;
+    USLEEP = "usleep": fn(libc::useconds_t) -> c_int;
+    SLEEP = "sleep": fn(c_uint) -> c_uint;
+    EXECVE = "execve": fn() -> c_int;
+    EXECV = "execv": fn() -> c_int;
+    EXECVP = "execvp": fn() -> c_int;
+    EXECVPE = "execvpe": fn() -> c_int;
+    EXECL = "execl": fn() -> c_int;
+    EXECLE = "execle": fn() -> c_int;
+    EXECLP = "execlp": fn() -> c_int;
+    FEXECVE = "fexecve": fn() -> c_int;
+    EXECVEAT = "execveat": fn() -> c_int;
     EPOLL_WAIT = "epoll_wait": fn(c_int, *mut libc::epoll_event, c_int, c_int) -> c_int;
     EPOLL_PWAIT = "epoll_pwait":
         fn(c_int, *mut libc::epoll_event, c_int, c_int, *const libc::sigset_t) -> c_int;

@@ -42,6 +42,14 @@ pub const ROWS: &[Row] = &[
         tests: &["test_what_lets_a_pair_go_on", "test_idle_pairs_go_while_the_program_sleeps"],
     },
     Row {
+        calls: "epoll_wait, epoll_pwait, epoll_pwait2, poll, ppoll, select, pselect, sleep and its like, execve and its like",
+        keys: Keys::Calls,
+        goes: Goes::Intermediate,
+        why: "connections of one accept burst are told to their module in one message, at the latest before the application \
+              sleeps, reads from one or writes to it, or becomes another program. Other calls that sleep (waitpid, flock) delay it",
+        tests: &["test_what_lets_them_go", "test_exec_takes_them_along", "test_every_exec_is_itself", "test_a_module_that_goes_meanwhile"],
+    },
+    Row {
         calls: "close of a socket whose pair may carry another flow",
         keys: Keys::Calls,
         goes: Goes::Special,

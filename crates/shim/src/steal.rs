@@ -3,14 +3,15 @@
 //! Calls beside accept4 itself, on a pair that had flows before: prlimit, dup3, prlimit (the hidden duplicate; no prlimit where the
 //! application's own limit is high enough), two ioctls and an fcntl (nothing is left in it, and it is as a new one), sendmsg, dup3,
 //! close. On a new pair: socketpair and getsockopt instead of the ioctls, and one close more. Everything that can fail comes
-//! before the message, so that nothing has to be taken back.
+//! before the message, so that nothing has to be taken back, unless the message waits for those of a burst (`burst`).
 
 use modnet_abi::counter::Counter;
 
 use crate::answer::{errno, fail};
 use crate::process::{self, Memory};
+use crate::queue::{How, Sent};
 use crate::sys::{self, Errno};
-use crate::{connection, fds, forks, hidden, listener, pool, queue, record};
+use crate::{burst, connection, fds, forks, hidden, listener, pool, queue, record};
 
 /// What accept does. `native` accepts with the flags it is given, and says whether it could obey SOCK_NONBLOCK.
 pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool) -> i32 {
@@ -27,6 +28,7 @@ pub fn accept(fd: i32, flags: i32, native: impl FnOnce(i32) -> i32, obeys: bool)
     if from & fds::LISTENER == 0 {
         return forget_stale(native(flags));
     }
+    burst::before_accept(fd);
     let real = native(flags | libc::SOCK_NONBLOCK);
     if real < 0 {
         return none_came(real);
@@ -100,22 +102,31 @@ fn steal(real: i32, from: u32, flags: i32) -> Result<(), Counter> {
     if let Err(Some(reason)) = allowed {
         record::count(reason, 1);
     }
-    let sent = queue::deliver(state, real, allowed.is_ok(), |pair| {
+    let how = match allowed {
+        Err(_) => How::Fresh,
+        Ok(()) if flags & libc::SOCK_NONBLOCK != 0 => How::Later,
+        Ok(()) => How::Pooled,
+    };
+    let sent = queue::deliver(state, real, how, |pair| {
         pair.prepare(flags & libc::SOCK_NONBLOCK != 0);
         if from & fds::INHERIT != 0 {
             listener::hand_down(real, pair.app());
         }
         pair.cookie()
     });
-    let (pair, cookie) = match sent {
+    let Sent { pair, cookie, waits } = match sent {
         Ok(sent) => sent,
         Err(reason) => {
             sys::close(fds::hidden_number(real));
             return Err(reason);
         }
     };
+    let slot = pair.slot();
     let seat = pair.take_place(real, cloexec);
     fds::set_seated(real, fds::STOLEN | from & (fds::NODELAY | fds::CORK), cookie, seat);
+    if let Some(held) = waits {
+        burst::wait(held, real, slot);
+    }
     if forks::epoch() != epoch {
         // A child may have been made since the pair was taken.
         pool::unpool(real, Counter::PairsForked);

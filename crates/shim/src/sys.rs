@@ -190,12 +190,15 @@ pub fn connect_unix(path: &[u8]) -> Result<i32> {
     }
 }
 
-/// Sends one message with descriptors, without waiting and without SIGPIPE.
+/// Most descriptors that a message of ours has.
+pub const MOST_FDS: usize = 8;
+
+/// Sends one message with up to [`MOST_FDS`] descriptors, without waiting and without SIGPIPE.
 pub fn send_message(fd: i32, bytes: &[u8], fds: &[i32]) -> Result<usize> {
     #[repr(C)]
     struct Control {
         header: libc::cmsghdr,
-        fds: [i32; 2],
+        fds: [i32; MOST_FDS],
     }
     let mut io = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
     let mut control = Control {
@@ -204,7 +207,7 @@ pub fn send_message(fd: i32, bytes: &[u8], fds: &[i32]) -> Result<usize> {
             cmsg_level: libc::SOL_SOCKET,
             cmsg_type: libc::SCM_RIGHTS,
         },
-        fds: [0; 2],
+        fds: [0; MOST_FDS],
     };
     for (to, from) in control.fds.iter_mut().zip(fds) {
         *to = *from;
@@ -214,10 +217,19 @@ pub fn send_message(fd: i32, bytes: &[u8], fds: &[i32]) -> Result<usize> {
     message.msg_iov = &raw mut io;
     message.msg_iovlen = 1;
     message.msg_control = if fds.is_empty() { null_mut() } else { (&raw mut control).cast() };
-    message.msg_controllen = if fds.is_empty() { 0 } else { size_of::<Control>() };
+    // Rounded up, as CMSG_SPACE does.
+    let room = (size_of::<libc::cmsghdr>() + 4 * fds.len()).next_multiple_of(align_of::<libc::cmsghdr>());
+    message.msg_controllen = if fds.is_empty() { 0 } else { room };
     let flags = (libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) as usize;
     // SAFETY: everything that message points at lives until the end of this function, and the kernel only reads it.
     unsafe { call(libc::SYS_sendmsg, [fd as usize, &raw const message as usize, flags, 0, 0, 0]) }
+}
+
+/// Puts `fd` into an epoll set.
+pub fn epoll_add(set: i32, fd: i32, event: libc::epoll_event) -> Result<usize> {
+    let (add, at) = (libc::EPOLL_CTL_ADD as usize, &raw const event as usize);
+    // SAFETY: the event lives here and is only read.
+    unsafe { call(libc::SYS_epoll_ctl, [set as usize, add, fd as usize, at, 0, 0]) }
 }
 
 /// Takes `fd` out of an epoll set.

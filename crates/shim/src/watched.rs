@@ -3,13 +3,14 @@
 
 use libc::{c_int, c_long};
 
-use crate::fds;
+use crate::{burst, fds};
 
-/// `epoll_ctl`, `native` being libc's.
+/// `epoll_ctl` with that event, `native` being libc's.
 pub fn control<T: PartialEq + From<c_int>>(
     set: c_int,
     operation: c_int,
     fd: c_int,
+    event: impl FnOnce() -> Option<libc::epoll_event>,
     native: impl FnOnce() -> T,
 ) -> T {
     if fds::seat(fd) == 0 || set < 0 {
@@ -20,6 +21,9 @@ pub fn control<T: PartialEq + From<c_int>>(
         fds::watch(fd, set);
     }
     let result = native();
+    if burst::any() && result == T::from(0) {
+        burst::watched(set, operation, fd, event());
+    }
     if operation == libc::EPOLL_CTL_DEL && result == T::from(0) {
         fds::unwatch(fd, set);
     }

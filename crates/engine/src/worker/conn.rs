@@ -38,6 +38,8 @@ pub struct Pair {
     unread: bool,
     /// The network's end was shown: the flow ends the ordinary way.
     dirty: bool,
+    /// The same, of any pair.
+    ended: bool,
 }
 
 /// A pair's place in a pool.
@@ -60,8 +62,8 @@ impl Pair {
     /// A pair without a flow.
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
-        let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
-        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty }
+        let (room, hung_up, closed, unread, dirty, ended) = (false, false, false, false, false, false);
+        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty, ended }
     }
 
     /// A flow begins: what it is to be told at once.
@@ -123,6 +125,7 @@ impl Pair {
             }
             self.dirty = true;
         }
+        self.ended = true;
         sock::shutdown_write(&self.left);
         None
     }
@@ -153,6 +156,10 @@ impl Pair {
 
     /// Closes it, then tells the client.
     pub fn free(self) {
+        if self.ended {
+            // A reader that has been shown the end hears of no reset after it. A close before all was read would be one.
+            sock::discard_unread(&self.left);
+        }
         drop(self.left);
         if let Some(seat) = self.seat {
             word::free(seat.word());

@@ -89,9 +89,11 @@ impl Worker {
         flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
         let app_gone = flow.machine.left_is_gone();
         if flow.right_is_tcp {
+            let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
             if reset || sock::close_is_reset(&flow.right) {
                 sock::reset(&flow.right);
-            } else {
+            } else if !pair.is_some_and(|pair| pair.is_closed()) {
+                // Somebody may have duplicates of it. (Who closes by word has none.)
                 sock::shutdown_write(&flow.right);
             }
         }
