@@ -37,6 +37,8 @@ class Snapshot:
     snd_nxt: int = 0
     write_seq: int = 0
     mss: int = MSS
+    srtt_us: int = 0
+    min_rtt_us: int = 0
     delivered: int = 0
     bytes_acked: int = 0
     delivery_rate: float = 0.0
@@ -93,6 +95,7 @@ class Link:
         waiting: list[tuple[int, int]] = []  # (size, sent_ns) at the receiver, not acknowledged
         timer = 0
         last = (Packet(), Packet())
+        srtt = least = 0.0
         while events:
             now, _, kind, value = heapq.heappop(events)
             if kind == "write":
@@ -115,6 +118,8 @@ class Link:
                 acked, delivered, flight = acked + size, delivered + len(took), flight - len(took)
                 cwnd = min(self.cwnd_limit, cwnd + len(took))
                 last = (Packet(now, took[-1][1], size), last[0])
+                rtt = (now - took[-1][1]) / 1000
+                srtt, least = (srtt + (rtt - srtt) / 8, min(least, rtt)) if srtt else (rtt, rtt)
             while flight < int(cwnd) and sent < written:
                 size = min(self.packet(number), written - sent)
                 later(self._pass(now, size) + self.rtt_ns // 2, "arrive", (size, now))
@@ -126,6 +131,8 @@ class Link:
                 snd_una=(self.first_seq + acked) % 2**32,
                 snd_nxt=(self.first_seq + sent) % 2**32,
                 write_seq=(self.first_seq + written) % 2**32,
+                srtt_us=round(srtt),
+                min_rtt_us=round(least),
                 delivered=delivered,
                 bytes_acked=acked,
                 app_limited=sent == written,

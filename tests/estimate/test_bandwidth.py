@@ -18,17 +18,19 @@ PAYLOAD_1MBIT = 125_000 * 1448 / 1514
 
 def recorded(name):
     """A recorded connection's snapshots, one after each packet."""
-    found = [Packet(), Packet()]
+    found, least_ns = [Packet(), Packet()], SECOND
     for row in csv.DictReader((RECORDED / f"{name}.csv").open()):
         r = {key: int(value) for key, value in row.items()}
         at_ns = SECOND + r["arrival_us"] * 1000
         sent_ns = SECOND + r["sent_us"] * 1000 if r["acked_bytes"] else 0
+        least_ns = min(least_ns, at_ns - sent_ns)
         found = [Packet(at_ns, sent_ns, r["acked_bytes"]), found[0]]
         yield Snapshot(
             updated_ns=at_ns,
             snd_una=r["una"] % 2**32,
             snd_nxt=r["nxt"] % 2**32,
             write_seq=r["written"] % 2**32,
+            min_rtt_us=least_ns // 1000,
             delivered=r["delivered"],
             bytes_acked=r["bytes_acked"],
             delivery_rate=r["kernel_rate"],
@@ -109,10 +111,32 @@ def test_a_train_too_short_for_a_rate_leaves_the_kernel_s_and_the_pairs_the_lowe
     assert without_pairs.estimate == 12 * RATE
 
 
+def test_in_slow_start_on_a_long_path_the_pairs_are_believed_before_the_lower_bounds():
+    link = Link(10 * RATE, rtt_ns=100 * MS).carry(burst(60 * MSS))
+    bandwidth = fed(replace(s, delivery_rate=s.delivered * MSS / 0.1) for s in link)
+    assert bandwidth.rate.recent < 0.6 * 10 * RATE
+    assert bandwidth.best().source == "pair"
+    assert bandwidth.estimate == pytest.approx(10 * RATE, rel=0.01)
+
+
 def test_the_kernel_s_word_on_a_bucket_s_first_packets_is_not_heard():
     first = Link(RATE).carry(burst(100_000))[:6]
     bandwidth = fed(replace(s, delivery_rate=25e6 if s.bytes_acked else 0.0) for s in sampled(first))
     assert bandwidth.estimate is None
+
+
+def test_nor_is_it_later_while_it_stays_the_same():
+    link = Link(RATE, cwnd=20).carry(burst(20 * MSS))
+    bandwidth = fed(replace(s, delivery_rate=25e6 if s.bytes_acked else 0.0) for s in sampled(link))
+    assert bandwidth.estimate < 2 * RATE
+
+
+def test_where_readings_are_far_apart_and_packets_unknown_the_kernel_is_believed():
+    link = [replace(s, delivery_rate=RATE + i) for i, s in enumerate(Link(RATE).carry(burst(40 * MSS)))]
+    exact, rough = fed(link), fed(sampled(look(link, 100 * MS)))
+    assert exact.best().source == "rate"
+    assert rough.best().source == "kernel"
+    assert rough.rate.trust < exact.rate.trust / 2
 
 
 def test_trust_halves_every_two_seconds_and_the_estimate_stays():

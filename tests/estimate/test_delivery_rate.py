@@ -75,6 +75,17 @@ def test_an_application_that_sends_more_than_was_known_raises_it():
     assert rate_of(link.carry([Write(0, 50_000), *more])).recent == pytest.approx(3 * RATE, rel=0.1)
 
 
+def test_a_window_that_is_small_for_a_long_path_makes_it_a_lower_bound():
+    # Slow start over 100 ms: ten packets take 12 ms of each round trip, the next round twenty.
+    snapshots = Link(10 * RATE, rtt_ns=100 * MS).carry(burst(60 * MSS))
+    short = rate_of(snapshots)
+    assert short.recent < 0.6 * 10 * RATE
+    assert short.trust < 0.3
+    long = rate_of(Link(10 * RATE, rtt_ns=100 * MS, cwnd_limit=200).carry(burst(3_000_000)))
+    assert long.recent == pytest.approx(10 * RATE, rel=0.01)
+    assert long.trust > 0.9
+
+
 def test_compressed_acknowledgements_hardly_move_it():
     rate = rate_of(Link(RATE, hold_ns=50 * MS).carry(burst(150_000)))
     assert rate.recent == pytest.approx(RATE, rel=0.2)

@@ -38,12 +38,25 @@ def test_the_first_snapshot_of_a_connection_is_where_counting_begins():
 def test_points_are_few_in_order_and_reach_back_a_window(packets, rate, every_ms):
     train = fed(look(Link(rate, cwnd_limit=300).carry(burst(packets * MSS)), every_ms * MS))
     points = train.points
-    assert len(points) <= 96
+    assert len(points) <= 97
     assert all(
         a.at_ns < b.at_ns and a.arrived <= b.arrived for a, b in zip(points, list(points)[1:], strict=False)
     )
     if points and points[0] is not train.begun:
         assert points[-1].at_ns - points[0].at_ns >= WINDOW_NS
+
+
+def test_a_snapshot_shows_two_acknowledgements_and_both_are_points():
+    link = Link(RATE).carry(burst(30_000))
+    assert fed([*link[:5], link[6], link[8]]).points == fed(link[:9]).points
+
+
+def test_a_long_train_s_points_are_spread_evenly_over_the_window():
+    points = fed(look(Link(240 * RATE, cwnd_limit=1000).carry(burst(20_000_000)), MS)).points
+    gaps = [b.at_ns - a.at_ns for a, b in zip(points, list(points)[1:], strict=False)]
+    assert len(points) > 40
+    assert max(gaps) < WINDOW_NS / 20
+    assert points[-1].at_ns - points[0].at_ns < 1.1 * WINDOW_NS
 
 
 def test_a_pause_begins_a_new_train():
@@ -58,7 +71,7 @@ def test_a_pause_that_nobody_saw_does_too():
     link = Link(RATE).carry(responses(2, 14_480, 200 * MS))
     late = next(i for i, s in enumerate(link) if s.bytes_acked > 14_480 + 3 * MSS)
     train = fed([link[0], link[2], link[4], *link[late:-2]])
-    assert train.begun.at_ns == link[late].packets[0].arrival_ns
+    assert train.begun.at_ns == link[late].packets[1].arrival_ns
 
 
 def test_a_lone_last_packet_that_a_timer_acknowledged_is_no_point():

@@ -2,9 +2,11 @@
 
 | source | taken from | trusted, while fresh |
 | --- | --- | --- |
-| `rate` | `DeliveryRate.recent` | n / (n + 6) for n packets: 0.6 for the least, 0.8 for 24 |
+| `rate` | `DeliveryRate.recent` | `DeliveryRate.trust`: 0.6 for the fewest packets, 0.8 for 24 |
 | `kernel` | the kernel's `delivery_rate`, no more than the packet pairs say | 0.4, after eight packets |
 | `pair` | `PacketPair.estimate` | 0.3 |
+
+While nothing waits in the network the sender is the limit, and the kernel's rate is a lower bound: 0.2.
 
 Trust halves every two seconds after the measure: mobile links change that fast. The most trusted source
 counts, so a rate of ten seconds ago gives way to a packet pair of now, and where there is nothing newer it
@@ -29,8 +31,7 @@ __all__ = ["Bandwidth", "Measure", "Source"]
 
 Source: TypeAlias = Literal["rate", "kernel", "pair"]
 _HALF_LIFE_NS = 2e9
-_FEW = 6
-_KERNEL, _PAIR = 0.4, 0.3
+_KERNEL, _KERNEL_BOUND, _PAIR = 0.4, 0.2, 0.3
 
 
 class Measure(NamedTuple):
@@ -53,15 +54,17 @@ class Bandwidth:
     `flow.bandwidth.estimate` when there is something to decide.
     """
 
-    __slots__ = ("_kernel", "_kernel_ns", "_now_ns", "_pair_ns", "pair", "rate")
+    __slots__ = ("_heard", "_kernel", "_kernel_ns", "_kernel_trust", "_now_ns", "_pair_ns", "pair", "rate")
 
     def __init__(self) -> None:
         self.pair = PacketPair()
         """The packet pairs alone."""
         self.rate = DeliveryRate()
         """The rate of acknowledgement alone."""
+        self._heard = 0.0
         self._kernel = 0.0
         self._kernel_ns = 0
+        self._kernel_trust = 0.0
         self._pair_ns = 0
         self._now_ns = 0
 
@@ -74,8 +77,13 @@ class Bandwidth:
         kernel = snapshot.delivery_rate
         # In a train's first packets it is the rate at which a bucket lets them pass: up to 7,000 times the
         # link's was seen.
-        if kernel != self._kernel and self.rate.train.size >= LEAST * snapshot.mss:
-            self._kernel, self._kernel_ns = kernel, self._now_ns
+        if kernel != self._heard:
+            self._heard = kernel
+            train, mss = self.rate.train, snapshot.mss
+            if kernel > 0 and train.size >= LEAST * mss:
+                self._kernel, self._kernel_ns = kernel, self._now_ns
+                waited = train.waited_ns * kernel >= mss * 1e9
+                self._kernel_trust = _KERNEL if waited else _KERNEL_BOUND
 
     @property
     def estimate(self) -> float | None:
@@ -94,15 +102,14 @@ class Bandwidth:
         found: list[Measure] = []
         rate = self.rate
         if rate.recent is not None:
-            trust = rate.packets / (rate.packets + _FEW)
-            found.append(Measure(rate.recent, trust * self._fresh(rate.at_ns), "rate"))
+            found.append(Measure(rate.recent, rate.trust * self._fresh(rate.at_ns), "rate"))
         pair = self.pair.estimate
         if pair is not None:
             found.append(Measure(pair, _PAIR * self._fresh(self._pair_ns), "pair"))
         if self._kernel > 0:
             # A burst raises both; the lower one has seen less of it.
             value = self._kernel if pair is None else min(self._kernel, pair)
-            found.append(Measure(value, _KERNEL * self._fresh(self._kernel_ns), "kernel"))
+            found.append(Measure(value, self._kernel_trust * self._fresh(self._kernel_ns), "kernel"))
         return max(found, key=lambda measure: measure.confidence, default=None)
 
     def _fresh(self, at_ns: int) -> float:

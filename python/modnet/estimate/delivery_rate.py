@@ -10,8 +10,9 @@ What fools it, and what is done:
 - A bucket that lets a large packet pass whole and is in debt afterwards (HTB behind segmentation offload):
   the gap follows its packet instead of leading it, 33 % too much in slow start. The order that explains the
   gaps better is taken.
-- An application that has little to send: its own pace is measured, too little. That counts only where it is
-  more than what is known.
+- An application that has little to send, or a window that is still small for a long path: the sender's own
+  pace is measured, too little. Nothing waits in the network then; it counts only where it is more than what
+  is known.
 - Compressed acknowledgements: too much in a short train. Fewer than eight packets say nothing, and the
   slowest tail counts.
 - Delayed acknowledgements: a timer of 40 ms ends a train, too little. Less than two last packets are left
@@ -40,6 +41,12 @@ _HEAD = 24
 _MEMORY_NS = 10_000_000_000
 # To judge costs 20 µs, to take a point 2: unasked, a rate is judged so often and at the end of its train.
 _JUDGE_NS = WINDOW_NS // 10
+# So many packets are worth half of full trust. Readings an eighth of the time apart halve it: both ends may
+# be wrong by one, and the kernel's own rate is better then.
+_FEW = 6
+_BLUR = 8
+# The trust in a lower bound, of that in a rate: less than in a packet pair.
+_BOUND = 0.3
 # Sent in less than this share of the time that it took to arrive: the network was the reason.
 _DRIVEN = 0.75
 # Large packets through HTB leave a tenth of the misses of the other order; single packets make the two alike.
@@ -49,19 +56,20 @@ _EXPLAINS = 0.7
 class _Slope(NamedTuple):
     rate: float
     packets: float
+    time_ns: int
     driven: bool
 
 
 class DeliveryRate:
     """Bandwidth by the rate of acknowledgement, in bytes/s of payload."""
 
-    __slots__ = ("_at_ns", "_best", "_early", "_judged_ns", "_packets", "_recent", "_unjudged", "train")
+    __slots__ = ("_at_ns", "_best", "_early", "_judged_ns", "_recent", "_trust", "_unjudged", "train")
 
     def __init__(self) -> None:
         self.train = Train()
         """What the rate is taken from."""
         self._recent: float | None = None
-        self._packets = 0.0
+        self._trust = 0.0
         self._at_ns = 0
         self._best: deque[tuple[int, float]] = deque()
         self._early = False
@@ -70,15 +78,21 @@ class DeliveryRate:
 
     @property
     def recent(self) -> float | None:
-        """The slope of the last window in which the network was the limit; bytes/s, None before."""
+        """The slope of the last window in which the network was the limit, or until then the largest so far;
+        bytes/s, None before.
+        """
         self._judge_now()
         return self._recent
 
     @property
-    def packets(self) -> float:
-        """How many full packets `recent` rests on."""
+    def trust(self) -> float:
+        """How far `recent` could be trusted when it was measured, from 0 to 1.
+
+        n / (n + 6) for n packets; less where single packets are unknown and readings were far apart, and
+        where the rate is a lower bound only: nothing ever waited, so the sender was the limit.
+        """
         self._judge_now()
-        return self._packets
+        return self._trust
 
     @property
     def at_ns(self) -> int:
@@ -117,9 +131,13 @@ class DeliveryRate:
 
     def _judge(self, points: deque[Point], begun: Point) -> None:
         slope = self._slope(points, begun)
-        if slope is None or not (slope.driven or self._recent is None or slope.rate > self._recent):
+        if slope is None:
             return
-        self._recent, self._packets, self._at_ns = slope.rate, slope.packets, points[-1].at_ns
+        if not slope.driven and self._recent is not None and slope.rate <= self._recent:
+            return
+        self._recent, self._at_ns = slope.rate, points[-1].at_ns
+        blur = slope.time_ns / (slope.time_ns + _BLUR * self.train.blur_ns)
+        self._trust = slope.packets / (slope.packets + _FEW) * blur * (1.0 if slope.driven else _BOUND)
         best = self._best
         while best and best[-1][1] <= slope.rate:
             best.pop()
@@ -145,10 +163,8 @@ class DeliveryRate:
                     rate, start = counted * 1e9 / time_ns, point
         if start is None or rate <= 0:
             return None
-        driven = last.queued or (
-            start.sent_ns > 0 and last.sent_ns - start.sent_ns <= _DRIVEN * (last.at_ns - start.at_ns)
-        )
-        return _Slope(rate, (last.arrived - start.arrived) / mss, driven)
+        driven = _driven(points, start, mss * 1e9 / rate)
+        return _Slope(rate, (last.arrived - start.arrived) / mss, last.at_ns - start.at_ns, driven)
 
 
 def _starts(points: deque[Point], begun: Point, mss: int) -> Iterator[Point]:
@@ -166,11 +182,21 @@ def _starts(points: deque[Point], begun: Point, mss: int) -> Iterator[Point]:
             yield point
 
 
+def _driven(points: deque[Point], start: Point, packet_ns: float) -> bool:
+    """Whether the network was the limit from `start` on: everything waited longer than a packet takes, or was
+    sent in less time than it took to arrive.
+    """
+    last = points[-1]
+    if start.sent_ns and 0 <= last.sent_ns - start.sent_ns <= _DRIVEN * (last.at_ns - start.at_ns):
+        return True
+    return all(point.delay_ns >= packet_ns for point in points if point.at_ns >= start.at_ns)
+
+
 def _early(points: deque[Point]) -> bool:
     """Whether packets arrive before the link charges for them, so that each gap is the earlier one's.
 
     Each order predicts what arrives in each gap from the mean rate; the one that misses less is believed.
-    O(points), which are at most 96.
+    O(points), which are some fifty.
     """
     first, last = points[0], points[-1]
     time_ns = last.at_ns - first.at_ns

@@ -53,6 +53,14 @@ class Snapshot(Protocol):
         """Bytes that a full packet carries."""
 
     @property
+    def srtt_us(self) -> int:
+        """The smoothed round trip time; 0 before the first."""
+
+    @property
+    def min_rtt_us(self) -> int:
+        """The shortest round trip of late."""
+
+    @property
     def delivered(self) -> int:
         """Packets that have arrived, those acknowledged out of order included."""
 
@@ -63,10 +71,6 @@ class Snapshot(Protocol):
     @property
     def delivery_rate(self) -> float:
         """The kernel's own latest estimate, in bytes/s; 0 where there is none."""
-
-    @property
-    def app_limited(self) -> bool | int:
-        """Whether the kernel has marked what is in flight: the application had nothing to send."""
 
     @property
     def retransmits(self) -> int:

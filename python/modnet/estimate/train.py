@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import deque
 from typing import NamedTuple
 
-from modnet.estimate.snapshot import Snapshot, seq_diff
+from modnet.estimate.snapshot import Packet, Snapshot, seq_diff
 
 __all__ = ["Point", "Train"]
 
@@ -25,21 +25,28 @@ __all__ = ["Point", "Train"]
 WINDOW_NS = 250_000_000
 # At lower rates the window holds this many full packets instead.
 LEAST_PACKETS = 16
-# With so many points every other one is given up: 2 % of a window is the finest that anybody needs.
+# With so many points every other one is given up, and from then on none lies nearer to the one before than
+# the rest do; so a window has half as many, evenly spaced, and a young train more than enough.
 _MOST_POINTS = 96
+_STEP_NS = WINDOW_NS * 2 // _MOST_POINTS
+
+
+# A train's first packets have nobody to wait for.
+HEAD_PACKETS = 8
+_LONG_NS = 1 << 62
 
 
 class Point(NamedTuple):
     """`arrived` bytes of the flow had arrived at `at_ns`, `chunk` of them by this very acknowledgement (or,
     where single packets are unknown, since the reading before); the newest was sent at `sent_ns` (0:
-    unknown). `queued`: more was waiting to be sent.
+    unknown) and waited `delay_ns` longer than the shortest round trip takes.
     """
 
     at_ns: int
     arrived: int
     chunk: int
     sent_ns: int
-    queued: bool
+    delay_ns: int
 
 
 class Train:
@@ -52,33 +59,42 @@ class Train:
         "_next",
         "_paused",
         "_queued",
+        "_read_ns",
         "_recover",
         "_resent",
+        "_step_ns",
         "begun",
+        "blur_ns",
         "mss",
         "points",
         "size",
+        "waited_ns",
     )
 
     def __init__(self) -> None:
         self.points: deque[Point] = deque()
-        self.begun = Point(0, 0, 0, 0, False)
+        self.begun = Point(0, 0, 0, 0, 0)
         """The train's first point, though that may have left the window."""
         self.size = 0
         """Bytes that have arrived since the pause before; its first acknowledgement's included."""
         self.mss = 1
         """Bytes of a full packet."""
+        self.blur_ns = 0
+        """How much earlier than it says the last point may be: 0 where single packets are known."""
+        self.waited_ns = _LONG_NS
+        """The least that anything behind the train's head waited in the network."""
         self._arrived = 0
         self._paused = True
         self._recover: int | None = None
         self._acked = -1
-        self._delivered = self._resent = self._next = 0
+        self._delivered = self._resent = self._next = self._read_ns = self._step_ns = 0
         self._queued = False
 
     def observe(self, snapshot: Snapshot) -> bool:
         """Takes a snapshot; whether it has brought a point."""
         acked, delivered = snapshot.bytes_acked, snapshot.delivered
         una, following = snapshot.snd_una, snapshot.snd_nxt
+        now_ns = snapshot.updated_ns
         added = False
         if acked != self._acked or delivered != self._delivered:
             growth = self._growth(snapshot, acked, delivered, una)
@@ -87,7 +103,9 @@ class Train:
                 # Nothing was waiting, and all that was under way has arrived: what came since was written
                 # later.
                 unseen = not self._queued and seq_diff(una, self._next) > 0
-                self._add(_point(snapshot, self._arrived, growth, queued), growth, self._paused or unseen)
+                new = _points(snapshot, self._arrived, growth)
+                self._add(new, growth, self._paused or unseen)
+                self.blur_ns = 0 if new[-1].sent_ns else now_ns - self._read_ns
                 self._arrived += growth
                 self._paused = False
                 added = True
@@ -97,6 +115,7 @@ class Train:
             self._queued, self._next = snapshot.write_seq != following, following
         if una == following:
             self._paused = True
+        self._read_ns = now_ns
         return added
 
     def _growth(self, snapshot: Snapshot, acked: int, delivered: int, una: int) -> int:
@@ -111,41 +130,57 @@ class Train:
             self._recover = None
         return (delivered - self._delivered) * self.mss
 
-    def _add(self, point: Point, growth: int, first: bool) -> None:
+    def _add(self, new: tuple[Point, ...], growth: int, first: bool) -> None:
         points = self.points
         if first or not points:
             # Not cleared: whoever has not judged the train before may still hold its points.
-            self.points = deque((point,))
-            self.begun, self.size = point, growth
-            return
+            points = self.points = deque((new[0],))
+            self.begun, self.size = new[0], 0
+            self._step_ns, self.waited_ns = 0, _LONG_NS
+        if self.size > HEAD_PACKETS * self.mss:
+            self.waited_ns = min(self.waited_ns, new[0].delay_ns)
         self.size += growth
-        at_ns = point.at_ns
-        if at_ns <= points[-1].at_ns:
-            # The same acknowledgement, of which more is known now; or the last but one of a train's end.
-            if len(points) > 1:
-                points.pop()
-            else:
-                return
-        elif len(points) == _MOST_POINTS:
+        for point in new:
+            # Not later: the same acknowledgement, of which more is known now; or the last but one at the end.
+            if len(points) > 1 and (
+                point.at_ns <= points[-1].at_ns or points[-1].at_ns - points[-2].at_ns < self._step_ns
+            ):
+                points[-1] = point
+            elif point.at_ns > points[-1].at_ns:
+                points.append(point)
+        if len(points) > _MOST_POINTS:
             points = self.points = deque(list(points)[::2])
-        points.append(point)
-        oldest_ns = at_ns - WINDOW_NS
-        enough = point.arrived - LEAST_PACKETS * self.mss
+            self._step_ns = min(_STEP_NS, (points[-1].at_ns - points[0].at_ns) * 2 // _MOST_POINTS)
+        last = points[-1]
+        oldest_ns = last.at_ns - WINDOW_NS
+        enough = last.arrived - LEAST_PACKETS * self.mss
         while len(points) > 2 and points[1].at_ns <= oldest_ns and points[1].arrived <= enough:
             points.popleft()
 
 
-def _point(snapshot: Snapshot, arrived: int, growth: int, queued: bool) -> Point:
-    arrived += growth
+def _points(snapshot: Snapshot, arrived: int, growth: int) -> tuple[Point, ...]:
+    """The points that a snapshot brings, one or two, by which `arrived` bytes have become `growth` more."""
     newest, before = snapshot.packets
-    chunk = newest.acked_bytes
+    chunk, earlier = newest.acked_bytes, before.acked_bytes
+    least_ns = snapshot.min_rtt_us * 1000
+    arrived += growth
     if not chunk:
         # The last to come was a request, or nothing is known of single packets.
-        newest, chunk = before, before.acked_bytes
-    elif chunk < 2 * snapshot.mss and before.acked_bytes and snapshot.snd_una == snapshot.snd_nxt:
+        if earlier:
+            return (_point(before, arrived, least_ns),)
+        delay_ns = max(0, snapshot.srtt_us * 1000 - least_ns)
+        return (Point(snapshot.updated_ns, arrived, growth, 0, delay_ns),)
+    if earlier and chunk < 2 * snapshot.mss and snapshot.snd_una == snapshot.snd_nxt:
         # Less than two full packets at the end may have been acknowledged by a timer of 40 ms; those before
         # were not.
-        arrived, newest, chunk = arrived - chunk, before, before.acked_bytes
-    if chunk:
-        return Point(newest.arrival_ns, arrived, chunk, newest.sent_ns, queued)
-    return Point(snapshot.updated_ns, arrived, growth, 0, queued)
+        return (_point(before, arrived - chunk, least_ns),)
+    last = _point(newest, arrived, least_ns)
+    if earlier and growth >= chunk + earlier:
+        # The one before came since the last snapshot too.
+        return (_point(before, arrived - chunk, least_ns), last)
+    return (last,)
+
+
+def _point(packet: Packet, arrived: int, least_ns: int) -> Point:
+    at_ns, sent_ns = packet.arrival_ns, packet.sent_ns
+    return Point(at_ns, arrived, packet.acked_bytes, sent_ns, max(0, at_ns - sent_ns - least_ns))
