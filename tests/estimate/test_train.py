@@ -106,6 +106,21 @@ def test_without_single_packets_the_time_of_reading_has_to_do():
     assert {p.sent_ns for p in train.points} == {0}
 
 
+def test_a_part_of_a_large_packet_has_no_time_of_its_own_and_the_usual_delay():
+    link = Link(RATE).carry(burst(30_000))
+    newest, before = link[8].packets
+    part = replace(link[8], srtt_us=30_000, packets=(replace(newest, sent_ns=0), before))
+    point = fed([*link[:8], part]).points[-1]
+    assert (point.at_ns, point.sent_ns) == (newest.arrival_ns, 0)
+    assert point.delay_ns == (30_000 - part.min_rtt_us) * 1000
+
+
+def test_packets_are_counted_modulo_their_width():
+    start = 2**32 - 3
+    snapshots = [replace(hole(n, n, 0, resent=min(n, 1)), delivered=(start + n) % 2**32) for n in range(8)]
+    assert fed(snapshots).points[-1].arrived == 7 * MSS
+
+
 def hole(n, delivered, acked, resent=0, nxt=60):
     """Packet `n` has come: so many delivered, so many acknowledged in order."""
     packet = Packet(10**9 + n * 10 * MS, 10**9, 0 if acked == 10 else MSS)

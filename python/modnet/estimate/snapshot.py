@@ -22,7 +22,7 @@ class Packet(Protocol):
 
     @property
     def sent_ns(self) -> int:
-        """When the last of the data that it acknowledged was sent; 0 where unknown."""
+        """When the last of the data that it acknowledged was sent; 0: unknown, or part of a large packet."""
 
     @property
     def acked_bytes(self) -> int:
@@ -58,11 +58,11 @@ class Snapshot(Protocol):
 
     @property
     def min_rtt_us(self) -> int:
-        """The shortest round trip of late."""
+        """The shortest round trip of late; 4294967295 before the first."""
 
     @property
     def delivered(self) -> int:
-        """Packets that have arrived, those acknowledged out of order included."""
+        """Packets that have arrived, those acknowledged out of order included; modulo 2^32."""
 
     @property
     def bytes_acked(self) -> int:

@@ -103,9 +103,11 @@ class Train:
                 # Nothing was waiting, and all that was under way has arrived: what came since was written
                 # later.
                 unseen = not self._queued and seq_diff(una, self._next) > 0
-                new = _points(snapshot, self._arrived, growth)
+                newest, before = snapshot.packets
+                new = _points(snapshot, newest, before, self._arrived, growth)
                 self._add(new, growth, self._paused or unseen)
-                self.blur_ns = 0 if new[-1].sent_ns else now_ns - self._read_ns
+                known = newest.acked_bytes or before.acked_bytes
+                self.blur_ns = 0 if known else now_ns - self._read_ns
                 self._arrived += growth
                 self._paused = False
                 added = True
@@ -128,7 +130,7 @@ class Train:
             return acked - self._acked
         if seq_diff(una, self._recover) >= 0:
             self._recover = None
-        return (delivered - self._delivered) * self.mss
+        return seq_diff(delivered, self._delivered) * self.mss
 
     def _add(self, new: tuple[Point, ...], growth: int, first: bool) -> None:
         points = self.points
@@ -158,29 +160,37 @@ class Train:
             points.popleft()
 
 
-def _points(snapshot: Snapshot, arrived: int, growth: int) -> tuple[Point, ...]:
+def _points(
+    snapshot: Snapshot, newest: Packet, before: Packet, arrived: int, growth: int
+) -> tuple[Point, ...]:
     """The points that a snapshot brings, one or two, by which `arrived` bytes have become `growth` more."""
-    newest, before = snapshot.packets
     chunk, earlier = newest.acked_bytes, before.acked_bytes
-    least_ns = snapshot.min_rtt_us * 1000
     arrived += growth
     if not chunk:
         # The last to come was a request, or nothing is known of single packets.
         if earlier:
-            return (_point(before, arrived, least_ns),)
-        delay_ns = max(0, snapshot.srtt_us * 1000 - least_ns)
-        return (Point(snapshot.updated_ns, arrived, growth, 0, delay_ns),)
+            return (_point(before, arrived, snapshot),)
+        return (Point(snapshot.updated_ns, arrived, growth, 0, _usual_delay_ns(snapshot)),)
     if earlier and chunk < 2 * snapshot.mss and snapshot.snd_una == snapshot.snd_nxt:
         # Less than two full packets at the end may have been acknowledged by a timer of 40 ms; those before
         # were not.
-        return (_point(before, arrived - chunk, least_ns),)
-    last = _point(newest, arrived, least_ns)
+        return (_point(before, arrived - chunk, snapshot),)
+    last = _point(newest, arrived, snapshot)
     if earlier and growth >= chunk + earlier:
         # The one before came since the last snapshot too.
-        return (_point(before, arrived - chunk, least_ns), last)
+        return (_point(before, arrived - chunk, snapshot), last)
     return (last,)
 
 
-def _point(packet: Packet, arrived: int, least_ns: int) -> Point:
+def _point(packet: Packet, arrived: int, snapshot: Snapshot) -> Point:
     at_ns, sent_ns = packet.arrival_ns, packet.sent_ns
-    return Point(at_ns, arrived, packet.acked_bytes, sent_ns, max(0, at_ns - sent_ns - least_ns))
+    if sent_ns:
+        delay_ns = max(0, at_ns - sent_ns - snapshot.min_rtt_us * 1000)
+    else:
+        # It acknowledged a part of a large packet, whose time is not kept.
+        delay_ns = _usual_delay_ns(snapshot)
+    return Point(at_ns, arrived, packet.acked_bytes, sent_ns, delay_ns)
+
+
+def _usual_delay_ns(snapshot: Snapshot) -> int:
+    return max(0, snapshot.srtt_us - snapshot.min_rtt_us) * 1000
