@@ -29,8 +29,9 @@ from typing import Any
 
 from pyroute2 import IPRoute, NetlinkError, netns  # type: ignore[import-untyped]
 
-from experiments.common import namespace, owner, processes
+from experiments.common import namespace, owner, processes, shaping
 from experiments.common.errors import ExperimentError
+from experiments.common.shaping import Shape
 
 PREFIX = "modnet-"
 NETNS = Path("/run/netns")
@@ -102,10 +103,12 @@ class Hosts:
     """`server` and `client`, and `work`, a folder that ends with them. A context manager. Needs root.
 
     `congestion` names the congestion control of all connections, those over loopback included; None: the
-    machine's.
+    machine's. With `router` a third host stands between them, unnoticed, and the link is shaped there, frame
+    by frame. On the sender's own device TCP waits for each packet to be sent before it hands down the next:
+    nothing is ever lost, and hardly anything queued.
     """
 
-    def __init__(self, congestion: str | None = CONGESTION) -> None:
+    def __init__(self, congestion: str | None = CONGESTION, router: bool = False) -> None:
         require_root()
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) < 2:
@@ -122,10 +125,14 @@ class Hosts:
             undo.callback(self.server.close)
             self.client = Host(f"{PREFIX}{tag}-client", cores[1], 2)
             undo.callback(self.client.close)
+            self.router = Host(f"{PREFIX}{tag}-router", cores[0], 3) if router else None
+            if self.router:
+                undo.callback(self.router.close)
             undo.callback(self._end_processes)
             self._join()
             if congestion:
                 self._control(congestion)
+            self._shape: Shape | None = None
             self._undo = undo.pop_all()
 
     def __enter__(self) -> Hosts:
@@ -136,27 +143,44 @@ class Hosts:
     ) -> None:
         self._undo.__exit__(kind, error, trace)
 
-    def shape(self, mbit: int | None) -> None:
-        """Limits each direction to `mbit` Mbit/s of Ethernet frames, or lifts the limit.
+    def shape(self, shape: float | Shape | None) -> None:
+        """Limits each direction to a rate in Mbit/s of Ethernet frames, or as `Shape` says; None lifts the
+        limit.
 
-        HTB, since it lets the large packets of segmentation offload pass whole, as a network card takes
-        them. TBF cuts every one that is larger than its bucket into frames, on the very core that is
-        measured.
+        A bare rate is for measuring throughput: HTB, since it lets the large packets of segmentation offload
+        pass whole, as a network card takes them. TBF cuts every one that is larger than its bucket into
+        frames, on the very core that is measured.
         """
-        for host in (self.server, self.client):
+        if isinstance(shape, int | float):
+            shape = Shape(shape, BURST_BYTES)
+        self._shape = shape
+        for host, device in self._links:
             with host.netlink() as link:
-                index = link.link_lookup(ifname=DEVICE)[0]
-                if any(q.get_attr("TCA_KIND") == "htb" for q in link.get_qdiscs(index)):
-                    link.tc("del", index=index, root=True)
-                if mbit is not None:
-                    burst = {"burst": BURST_BYTES, "cburst": BURST_BYTES}
-                    link.tc("add", "htb", index, 0x10000, default=1)
-                    link.tc("add-class", "htb", index, 0x10001, parent=0x10000, rate=f"{mbit}mbit", **burst)
+                shaping.apply(link, link.link_lookup(ifname=device)[0], shape)
+
+    def set_rate(self, mbit: float) -> None:
+        """Changes the rate of a shaped link; what waits in its buffers stays there."""
+        if self._shape is None:
+            raise ExperimentError("the link is not shaped: call shape first")
+        self._shape = self._shape.at(mbit)
+        for host, device in self._links:
+            with host.netlink() as link:
+                shaping.change(link, link.link_lookup(ifname=device)[0], self._shape)
+
+    @property
+    def _links(self) -> list[tuple[Host, str]]:
+        """Where each direction is shaped."""
+        if self.router:
+            return [(self.router, "to-client"), (self.router, "to-server")]
+        return [(self.server, DEVICE), (self.client, DEVICE)]
 
     def _join(self) -> None:
-        with self.server.netlink() as link:
-            peer = {"ifname": DEVICE, "net_ns_fd": self.client._fd}
-            link.link("add", ifname=DEVICE, kind="veth", peer=peer)
+        if self.router:
+            self._bridge(self.router)
+        else:
+            with self.server.netlink() as link:
+                peer = {"ifname": DEVICE, "net_ns_fd": self.client._fd}
+                link.link("add", ifname=DEVICE, kind="veth", peer=peer)
         for host in (self.server, self.client):
             with host.netlink() as link:
                 index = link.link_lookup(ifname=DEVICE)[0]
@@ -166,6 +190,20 @@ class Hosts:
                 link.link("set", index=link.link_lookup(ifname="lo")[0], state="up")
                 link.link("set", index=index, state="up")
             namespace.with_own_sys(host._fd, functools.partial(_settle, host.core))
+
+    def _bridge(self, router: Host) -> None:
+        with router.netlink() as link:
+            link.link("add", ifname="bridge", kind="bridge")
+            (bridge,) = link.link_lookup(ifname="bridge")
+            for device, host in (("to-server", self.server), ("to-client", self.client)):
+                peer = {"ifname": DEVICE, "net_ns_fd": host._fd}
+                link.link("add", ifname=device, kind="veth", peer=peer)
+                link.link("set", index=link.link_lookup(ifname=device)[0], master=bridge, state="up")
+            link.link("set", index=bridge, state="up")
+        for host in (self.server, self.client):
+            with host.netlink() as link:
+                # TCP hands down single frames: the router has no large packets to pass whole.
+                link.link("set", index=link.link_lookup(ifname=DEVICE)[0], gso_max_segs=1)
 
     def _control(self, congestion: str) -> None:
         """By routes: the sysctl refuses most names in a namespace, though not the machine's own default."""
@@ -233,7 +271,9 @@ def leftovers() -> list[Path]:
     for folder, prefix in ((NETNS, PREFIX), (WORK, "")):
         if folder.is_dir():
             for path in sorted(folder.iterdir()):
-                tag = path.name.removeprefix(prefix).removesuffix("-server").removesuffix("-client")
+                tag = path.name.removeprefix(prefix)
+                for role in ("-server", "-client", "-router"):
+                    tag = tag.removesuffix(role)
                 if path.name.startswith(prefix) and owner.is_dead(tag):
                     found.append(path)
     return found

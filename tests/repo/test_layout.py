@@ -78,6 +78,16 @@ def test_the_package_does_not_import_tests_or_experiments():
     assert wrong == []
 
 
+def test_the_estimators_know_nothing_of_the_rest():
+    files = tracked("python/modnet/estimate/*.py")
+    imported = {
+        name
+        for path in files
+        for name in re.findall(r"^\s*(?:from|import) (modnet\S*)", path.read_text(), re.MULTILINE)
+    }
+    assert imported and all(name.startswith("modnet.estimate") for name in imported)
+
+
 @pytest.mark.parametrize("pattern", ["*.rs", "*.py", "*.sh", "*.c"])
 def test_every_file_opens_with_its_job(pattern):
     opening = {

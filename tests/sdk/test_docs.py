@@ -21,7 +21,7 @@ PACKAGE = Path(modnet.__file__).parent
 PAGE = ROOT / "docs/writing-a-module.md"
 WITH_EXAMPLES = [
     path
-    for path in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("modules/*.py")])
+    for path in sorted([*PACKAGE.glob("*.py"), *PACKAGE.glob("modules/*.py"), *PACKAGE.glob("estimate/*.py")])
     if re.search(r"^ *>>> ", path.read_text(), re.MULTILINE)
 ]
 
