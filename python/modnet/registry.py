@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,13 @@ class Registry:
         """The flows that a module has now."""
         with told():
             return self.ask(name, "flows")
+
+    def all_flows(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Every flow with its module's name; modules that end meanwhile are left out."""
+        for name in self.modules():
+            with suppress(ModnetError):
+                for flow in self.flows(name):
+                    yield name, flow
 
     def records(self) -> list[Record]:
         """Every record, by process number."""

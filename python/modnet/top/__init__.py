@@ -1,0 +1,11 @@
+"""Flows as an operator looks at them: what `modnet top` and `modnet watch` show.
+
+| file | holds |
+| --- | --- |
+| `rows.py` | a line for each flow, from what modules publish at two moments |
+| `view.py` | which lines, in which order, in which words |
+| `screen.py` | the terminal: draws lines, hears keys |
+
+Rules: everything comes from the modules' control sockets, asked once an interval; nothing is asked on a
+flow's own path. Only `screen.py` knows a terminal.
+"""

@@ -1,0 +1,125 @@
+"""The terminal of `modnet top`: draws lines, hears keys. Only here is a terminal known.
+
+| key | does |
+| --- | --- |
+| `<` `>` | sorts by the column before, behind |
+| `r` | turns the order round |
+| space | pauses, and goes on |
+| `q` | ends |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import termios
+import time
+import tty
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from modnet.top import view
+from modnet.top.rows import Row
+
+__all__ = ["run"]
+
+_WORDS = ("MODULE", "PEER", "CHAIN", "SOURCE")
+# Columns that give way first on a narrow terminal.
+_WIDE = ("CHAIN", "RETR", "IN", "APP", "SOURCE", "PORT")
+
+
+def run(look: Callable[[], list[Row]], order: str, interval: float) -> None:
+    """Shows what `look` gives every `interval` seconds, until `q` or Ctrl-C."""
+    console = Console(highlight=False)
+    reverse, rows, paused, due = False, look(), False, time.monotonic() + interval
+    with (
+        _keys() as key,
+        Live(
+            _page(console, rows, order, reverse, paused), console=console, screen=True, auto_refresh=False
+        ) as live,
+    ):
+        while True:
+            pressed = key(max(0.0, due - time.monotonic()))
+            if pressed == "q":
+                return
+            if pressed in ("<", ">"):
+                at = view.ORDERS.index(order) + (1 if pressed == ">" else -1)
+                order = view.ORDERS[at % len(view.ORDERS)]
+            elif pressed == "r":
+                reverse = not reverse
+            elif pressed == " ":
+                paused = not paused
+            if time.monotonic() >= due:
+                due = time.monotonic() + interval
+                if not paused:
+                    rows = look()
+            live.update(_page(console, rows, order, reverse, paused), refresh=True)
+
+
+def _page(console: Console, rows: list[Row], order: str, reverse: bool, paused: bool) -> Group:
+    """As many lines as the terminal has room for."""
+    lines = view.ordered(rows, order, reverse)
+    room = max(1, console.height - 5)
+    titles = _titles(console.width, [view.cells(row) for row in lines[:room]])
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    sorted_by = view.COLUMNS[view.ORDERS.index(order)]
+    for title in titles:
+        style = "bold reverse" if title == sorted_by else "bold"
+        justify: Literal["left", "right"] = "left" if title in _WORDS else "right"
+        table.add_column(Text(title, style=style), justify=justify, no_wrap=True)
+    for row in lines[:room]:
+        line = dict(zip(view.COLUMNS, view.cells(row), strict=True))
+        table.add_row(*(Text(line[title]) for title in titles))
+    rate = sum(row.rate_outbound or 0 for row in rows)
+    head = f"modnet top  {len(rows)} flows  {view.bytes_in_words(rate)}/s out  {time.strftime('%H:%M:%S')}"
+    if paused:
+        head += "  paused"
+    hidden = len(lines) - room
+    foot = "< > sort   r reverse   space pause   q quit" + (f"   {hidden} more" if hidden > 0 else "")
+    return Group(Text(head, style="bold"), table, Text(foot, style="dim"))
+
+
+def _titles(width: int, lines: list[list[str]]) -> list[str]:
+    """The columns that there is room for."""
+    widths = {
+        title: max([len(title), *(len(line[at]) for line in lines)]) + 2
+        for at, title in enumerate(view.COLUMNS)
+    }
+    for title in _WIDE:
+        if sum(widths.values()) <= width:
+            break
+        del widths[title]
+    return list(widths)
+
+
+def _no_key(seconds: float) -> str:
+    time.sleep(seconds)
+    return ""
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[Callable[[float], str]]:
+    """A function that waits so many seconds for a key, and gives "" where none came."""
+    fd = sys.stdin.fileno()
+    if not os.isatty(fd):
+        yield _no_key
+        return
+    before = termios.tcgetattr(fd)
+    tty.setcbreak(fd)
+
+    def key(seconds: float) -> str:
+        ready, _, _ = select.select([fd], [], [], seconds)
+        return os.read(fd, 1).decode(errors="replace") if ready else ""
+
+    try:
+        yield key
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)

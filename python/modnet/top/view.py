@@ -1,0 +1,120 @@
+"""Which lines are shown, in which order, in which words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from modnet.errors import UsageError
+from modnet.top.rows import Row
+
+__all__ = ["COLUMNS", "ORDERS", "Filter", "bytes_in_words", "cells", "ordered", "port"]
+
+
+def bytes_in_words(count: float | None) -> str:
+    """1,234,567 as `1.2M`; nothing as `-`."""
+    if count is None:
+        return "-"
+    for unit in ("", "K", "M", "G", "T"):
+        if abs(count) < 999.5 or unit == "T":
+            return f"{count:.0f}{unit}" if not unit or abs(count) >= 99.95 else f"{count:.1f}{unit}"
+        count /= 1000
+    raise AssertionError("a unit was returned")
+
+
+def port(address: str) -> str:
+    """The port of `host:port`."""
+    return address.rpartition(":")[2]
+
+
+def _rate(value: float | None) -> str:
+    return "-" if value is None else f"{bytes_in_words(value)}/s"
+
+
+def _plain(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    text: Callable[[Row], str]
+    key: Callable[[Row], Any]
+    falls: bool
+    """Whether the largest comes first."""
+
+
+def _by(name: str) -> Callable[[Row], Any]:
+    """Sorts what is not known below everything."""
+    return lambda row: -1 if getattr(row, name) is None else getattr(row, name)
+
+
+# The names are those that `--sort` takes.
+_ALL = {
+    "module": _Column("MODULE", lambda r: r.module, lambda r: r.module, False),
+    "peer": _Column("PEER", lambda r: r.peer, lambda r: r.peer, False),
+    "port": _Column("PORT", lambda r: port(r.local), lambda r: int(port(r.local) or -1), False),
+    "application": _Column("APP", lambda r: str(r.application), lambda r: r.application, False),
+    "chain": _Column("CHAIN", lambda r: " ".join(r.chain), lambda r: r.chain, False),
+    "out": _Column("OUT", lambda r: bytes_in_words(r.bytes_outbound), _by("bytes_outbound"), True),
+    "in": _Column("IN", lambda r: bytes_in_words(r.bytes_inbound), _by("bytes_inbound"), True),
+    "rate": _Column("RATE", lambda r: _rate(r.rate_outbound), _by("rate_outbound"), True),
+    "cwnd": _Column("CWND", lambda r: _plain(r.cwnd), _by("cwnd"), True),
+    "srtt": _Column(
+        "SRTT",
+        lambda r: "-" if r.srtt_us is None else f"{r.srtt_us / 1000:.1f}ms",
+        _by("srtt_us"),
+        True,
+    ),
+    "unsent": _Column("UNSENT", lambda r: bytes_in_words(r.unsent), _by("unsent"), True),
+    "retransmits": _Column("RETR", lambda r: _plain(r.retransmits), _by("retransmits"), True),
+    "bandwidth": _Column("BANDWIDTH", lambda r: _rate(r.bandwidth), _by("bandwidth"), True),
+    "source": _Column("SOURCE", lambda r: _plain(r.source), lambda r: r.source or "", False),
+}
+COLUMNS = [column.title for column in _ALL.values()]
+ORDERS = list(_ALL)
+
+
+def cells(row: Row) -> list[str]:
+    """One line, as `COLUMNS` heads it."""
+    return [column.text(row) for column in _ALL.values()]
+
+
+def ordered(rows: Sequence[Row], order: str, reverse: bool = False) -> list[Row]:
+    """By a name of `ORDERS`: numbers fall, names rise; `reverse` turns that round. Equals stay by module and
+    flow.
+    """
+    column = _ALL[order]
+    rows = sorted(rows, key=lambda row: (row.module, row.flow))
+    return sorted(rows, key=column.key, reverse=column.falls != reverse)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Only flows of a module, of a peer (its address, with or without a port), at a port of ours; all that
+    are given must hold.
+    """
+
+    module: str | None = None
+    peer: str | None = None
+    port: int | None = None
+
+    def of(self, rows: Iterable[Row]) -> list[Row]:
+        """Those that pass."""
+        return [row for row in rows if self._passes(row)]
+
+    def _passes(self, row: Row) -> bool:
+        host = row.peer.rpartition(":")[0].strip("[]")
+        return (
+            self.module in (None, row.module)
+            and self.peer in (None, row.peer, host)
+            and (self.port is None or str(self.port) == port(row.local))
+        )
+
+
+def known_order(name: str) -> str:
+    """A name of `ORDERS`, or an error that lists them."""
+    if name not in ORDERS:
+        raise UsageError(f"no column {name!r} to sort by: there are {', '.join(ORDERS)}")
+    return name
