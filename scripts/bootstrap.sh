@@ -55,6 +55,7 @@ test_() {
     need binutils has nm
     need valgrind has valgrind
     need iproute2 has ip
+    need tmux has tmux
     need procps has ps
     # Debian names it after the version of its own Python.
     need "libpython$(/usr/bin/python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])' || echo 3)-testsuite" \

@@ -7,6 +7,7 @@
 | `module start, stop, list, show` | `module.py` |
 | `ps` | `ps.py` |
 | `top` | `top.py` |
+| `watch` | `watch.py` |
 | `doctor` | `doctor.py` |
 | `tap show` | `tap.py` |
 | `completion` | `completion.py` |
@@ -37,6 +38,7 @@ _COMMANDS = {
     "module": "Start, stop and look at modules.",
     "ps": "Processes, their chains, flows and counters.",
     "top": "The flows of all modules, live.",
+    "watch": "One flow over time, drawn or recorded.",
     "doctor": "What works here, what does not, what to do.",
     "tap": "Look at what the module tap has recorded.",
     "completion": "Print the completion script of a shell.",

@@ -1,6 +1,6 @@
-"""The terminal of `modnet top`: draws lines, hears keys. Only here is a terminal known.
+"""The terminal of `modnet top` and `modnet watch`: draws lines, hears keys. Only here is a terminal known.
 
-| key | does |
+| key in `top` | does |
 | --- | --- |
 | `<` `>` | sorts by the column before, behind |
 | `r` | turns the order round |
@@ -27,9 +27,11 @@ from rich.table import Table
 from rich.text import Text
 
 from modnet.top import view
+from modnet.top.chart import chart
 from modnet.top.rows import Row
+from modnet.top.series import UNITS, Series
 
-__all__ = ["run"]
+__all__ = ["charts", "run"]
 
 _WORDS = ("MODULE", "PEER", "CHAIN", "SOURCE")
 # Columns that give way first on a narrow terminal.
@@ -98,6 +100,30 @@ def _titles(width: int, lines: list[list[str]]) -> list[str]:
             break
         del widths[title]
     return list(widths)
+
+
+@contextlib.contextmanager
+def charts() -> Iterator[Callable[[str, Series], None]]:
+    """A function that draws a series under a title: a chart for each quantity, as large as the terminal lets
+    them be.
+    """
+    console = Console(highlight=False)
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+
+        def draw(title: str, series: Series) -> None:
+            height = max(1, (console.height - 1) // len(UNITS) - 1)
+            parts = [Text(title, style="bold")]
+            for name, unit in UNITS.items():
+                values = series.values(name)
+                known = [value for value in values if value is not None]
+                now = view.bytes_in_words(values[-1]) if values else "-"
+                most = view.bytes_in_words(max(known)) if known else "-"
+                head = f"{name.replace('_', ' ')}  {now} {unit}  (up to {most})"
+                parts.append(Text(head, style="bold cyan"))
+                parts.extend(Text(line) for line in chart(values, console.width, height))
+            live.update(Group(*parts), refresh=True)
+
+        yield draw
 
 
 def _no_key(seconds: float) -> str:
