@@ -96,7 +96,7 @@ bench: build ## Figure 3 in full (root: it makes two network namespaces); ARGS="
 
 soak: build ## the long runs: integrity, load, thirty rounds of kill -9
 	@scripts/bootstrap.sh test
-	$(PY) -m pytest -m soak -v -s --durations=0 $(ARGS)
+	$(PY) -m pytest -m soak -v -s --durations=0 -o faulthandler_timeout=0 $(ARGS)
 
 loom: ## client and module of a pool in every interleaving
 	RUSTFLAGS="--cfg loom" CARGO_TARGET_DIR=$(TARGET)/loom $(CARGO) test --release -p modnet-pool --lib
