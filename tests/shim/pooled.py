@@ -29,7 +29,7 @@ class Module:
 
     def record(self, **settings: Any) -> Record:
         """A record under which pairs are pooled."""
-        return Record(self.runtime, flags=0, **settings)
+        return Record(self.runtime, **({"flags": 0} | settings))
 
     def descriptors(self) -> int:
         """How many the module has."""

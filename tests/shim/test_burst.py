@@ -15,6 +15,7 @@ import pytest
 from tests.lib import counters
 from tests.shim.host import PRELUDE, Host
 from tests.shim.pooled import Module
+from tests.shim.record import FAIL_CLOSED
 
 # Events of the listener and of a pipe that stays readable: several at one time are a burst.
 SERVER = f"""
@@ -61,8 +62,8 @@ def has_come(fd):
 """
 
 
-def run(host: Host, body: str) -> None:
-    host.record = host.module.record()
+def run(host: Host, body: str, **settings: int) -> None:
+    host.record = host.module.record(**settings)
     print(host.run([sys.executable, "-c", PRELUDE + SERVER + body]), host.record.counters())
 
 
@@ -136,6 +137,7 @@ has_come(fds[8])
     ("why", "change"),
     [
         ("one event alone", "sleeper.unregister(readable)"),
+        ("a chain that fails closed", ""),
         ("accepted to block", "burst = lambda count, real=burst: real(count, 0)"),
         (
             "another thread",
@@ -146,6 +148,7 @@ has_come(fds[8])
 )
 def test_who_never_waits(host: Host, why: str, change: str) -> None:
     """Each begin goes by itself."""
+    settings = {"flags": FAIL_CLOSED} if why == "a chain that fails closed" else {}
     run(
         host,
         f"""
@@ -157,6 +160,7 @@ for fd in fds:
 assert joined() == before
 os._exit(0)
 """,
+        **settings,
     )
 
 

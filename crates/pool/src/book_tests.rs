@@ -226,6 +226,26 @@ fn a_message_that_was_not_sent_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn a_pair_whose_begin_was_not_sent_is_taken_back_by_its_module() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot();
+    client.close(lease, near);
+    word::done(client.word(slot));
+    let (lease, again, _) = client.begin();
+    assert_eq!((lease.slot(), again), (slot, near));
+    client.book.unsent(&client.page, lease);
+    let (other, _, new) = client.begin();
+    assert!(new && other.slot() != slot, "nobody gets its socket, which is the caller's");
+    // The module sees the hang-up of an idle pair.
+    assert!(word::withdraw(client.word(slot)));
+    let (lease, _, new) = client.begin();
+    assert_eq!((lease.into_slot(), new), (slot, true));
+    let _ = other.into_slot();
+    assert_eq!(client.fates(), []);
+}
+
+#[test]
 fn an_idle_pair_that_the_module_took_back_is_passed_over() {
     let mut client = Client::new();
     let (lease, near, _) = client.begin();
