@@ -43,6 +43,7 @@ STEPS = {"over": expect_end, "x": send(b"x"), "yz": send(b"yz"), "a": expect(b"a
         ("passed", "a, b = socket.socketpair(); socket.send_fds(a, [b'x'], [n]); a.close(); b.close()"),
         ("options", "conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 2)"),
         ("options", "conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack('ll', 1, 0))"),
+        ("options", "conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))"),
         ("options", "fcntl.fcntl(n, fcntl.F_SETOWN, os.getpid())"),
         ("options", "fcntl.fcntl(n, fcntl.F_SETFL, os.O_NONBLOCK | os.O_ASYNC)"),
         ("epoll", "a, b = select.epoll(), select.epoll(); a.register(n, 1); b.register(n, 1)"),

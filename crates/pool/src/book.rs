@@ -26,7 +26,7 @@ const HARVEST: usize = 4;
 pub trait System {
     /// Closes.
     fn close(&self, fd: i32);
-    /// Whether bytes lie unread in either direction (FIONREAD, SIOCOUTQ); true where that cannot be told.
+    /// Whether bytes lie unread in it (FIONREAD); true where that cannot be told.
     fn holds_bytes(&self, fd: i32) -> bool;
     /// Whether bytes that were written have not been read yet (SIOCOUTQ); false where that cannot be told: then it rings.
     fn is_unread(&self, fd: i32) -> bool;

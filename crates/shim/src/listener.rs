@@ -79,13 +79,16 @@ pub fn changed(fd: i32) {
     fds::change(fd, if inherit { fds::INHERIT } else { 0 }, if inherit { 0 } else { fds::INHERIT });
 }
 
-/// Whether anything that acts on the intermediate socket differs from a new socket's.
+/// Whether anything that acts on the intermediate socket, or on how a flow ends, differs from a new socket's.
 fn hands_down(fd: i32) -> bool {
     let timeout = |name| {
         sys::option_of::<libc::timeval>(fd, libc::SOL_SOCKET, name)
             .is_ok_and(|(t, _)| t.tv_sec != 0 || t.tv_usec != 0)
     };
-    timeout(libc::SO_RCVTIMEO)
+    let lingers = sys::option_of::<libc::linger>(fd, libc::SOL_SOCKET, libc::SO_LINGER)
+        .is_ok_and(|(linger, _)| linger.l_onoff != 0);
+    lingers
+        || timeout(libc::SO_RCVTIMEO)
         || timeout(libc::SO_SNDTIMEO)
         || sys::option(fd, libc::SOL_SOCKET, libc::SO_RCVLOWAT).is_ok_and(|value| value > 1)
         || send_buffer(fd).is_some()

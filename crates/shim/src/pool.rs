@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | dup, `F_DUPFD`, fork and its like, passing | somebody else may hold it when it is closed |
 //! | shutdown | its end is shown, for good |
-//! | options and owners of its own, also from its listener | the next flow would have them |
+//! | options and owners of its own, also from its listener | the next flow would have them; SO_LINGER says how it ends |
 //! | several epoll sets | which, is not known; a registration would outlive the flow |
 //! | a thread inside a call on it | it would go on with the next flow's bytes |
 //! | dup2 onto it, `close_range`, fclose, a close that no hook saw | the socket has gone |
@@ -45,7 +45,8 @@ impl System for Calls {
         numbers::drop_kept(fd);
     }
     fn holds_bytes(&self, fd: i32) -> bool {
-        sys::asked(fd, libc::FIONREAD) != Ok(0) || sys::asked(fd, libc::TIOCOUTQ) != Ok(0)
+        // What was written the module has read: it says DONE for that.
+        sys::asked(fd, libc::FIONREAD) != Ok(0)
     }
     fn is_unread(&self, fd: i32) -> bool {
         sys::asked(fd, libc::TIOCOUTQ).is_ok_and(|count| count > 0)

@@ -219,8 +219,9 @@ pub const ROWS: &[Row] = &[
         calls: "SO_LINGER",
         keys: Keys::Option(SOCKET, &[libc::SO_LINGER]),
         goes: Goes::Real,
-        why: "the engine looks when the application closes: linger 0 resets. A longer one does not block close",
-        tests: &["test_linger"],
+        why: "the engine looks when the application closes: linger 0 resets. A longer one does not block close. The pair then ends \
+              with its flow",
+        tests: &["test_linger", "test_what_ends_a_pair_with_its_flow"],
     },
     Row {
         calls: "all other SOL_SOCKET options: SO_KEEPALIVE, SO_RCVBUF, SO_REUSEADDR, SO_REUSEPORT, SO_BINDTODEVICE, \

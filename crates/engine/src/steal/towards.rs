@@ -82,8 +82,7 @@ impl System for Towards {
     }
     fn holds_bytes(&self, fd: i32) -> bool {
         // SAFETY: the book's, and open.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        sock::unread(fd).is_none_or(|count| count > 0) || sock::unsent(fd).is_none_or(|count| count > 0)
+        sock::unread(unsafe { BorrowedFd::borrow_raw(fd) }).is_none_or(|count| count > 0)
     }
     fn is_unread(&self, fd: i32) -> bool {
         // SAFETY: as above.

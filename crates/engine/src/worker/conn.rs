@@ -223,6 +223,11 @@ impl Flow {
         }
     }
 
+    /// From whom it is.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
     /// Makes the module's state, where it has any hook.
     pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks) {
         if wants.any() {

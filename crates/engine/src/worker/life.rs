@@ -89,11 +89,12 @@ impl Worker {
         flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
         let app_gone = flow.machine.left_is_gone();
         if flow.right_is_tcp {
+            // An application that closes by word has neither duplicates of the real socket nor SO_LINGER on it.
             let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
-            if reset || sock::close_is_reset(&flow.right) {
+            let in_order = flow.origin().position == 0 && pair.is_some_and(|pair| pair.is_closed());
+            if reset || (!in_order && sock::close_is_reset(&flow.right)) {
                 sock::reset(&flow.right);
-            } else if !pair.is_some_and(|pair| pair.is_closed()) {
-                // Somebody may have duplicates of it. (Who closes by word has none.)
+            } else if !in_order {
                 sock::shutdown_write(&flow.right);
             }
         }
