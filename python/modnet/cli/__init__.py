@@ -8,6 +8,7 @@
 | `ps` | `ps.py` |
 | `top` | `top.py` |
 | `watch` | `watch.py` |
+| `inspect enable, disable, status` | `inspect.py` |
 | `doctor` | `doctor.py` |
 | `tap show` | `tap.py` |
 | `completion` | `completion.py` |
@@ -39,6 +40,7 @@ _COMMANDS = {
     "ps": "Processes, their chains, flows and counters.",
     "top": "The flows of all modules, live.",
     "watch": "One flow over time, drawn or recorded.",
+    "inspect": "The TCP state of flows, read from memory.",
     "doctor": "What works here, what does not, what to do.",
     "tap": "Look at what the module tap has recorded.",
     "completion": "Print the completion script of a shell.",
