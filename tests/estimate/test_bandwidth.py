@@ -111,12 +111,25 @@ def test_a_train_too_short_for_a_rate_leaves_the_kernel_s_and_the_pairs_the_lowe
     assert without_pairs.estimate == 12 * RATE
 
 
-def test_in_slow_start_on_a_long_path_the_pairs_are_believed_before_the_lower_bounds():
-    link = Link(10 * RATE, rtt_ns=100 * MS).carry(burst(60 * MSS))
-    bandwidth = fed(replace(s, delivery_rate=s.delivered * MSS / 0.1) for s in link)
-    assert bandwidth.rate.recent < 0.6 * 10 * RATE
+def test_where_the_window_is_small_for_a_long_path_the_pairs_are_believed_before_the_lower_bounds():
+    link = Link(10 * RATE, rtt_ns=100 * MS, cwnd=6, cwnd_limit=6).carry(burst(60 * MSS))
+    bandwidth = fed(replace(s, delivery_rate=6 * MSS / 0.1 + s.delivered) for s in link)
+    assert bandwidth.rate.recent < 0.2 * 10 * RATE
     assert bandwidth.best().source == "pair"
     assert bandwidth.estimate == pytest.approx(10 * RATE, rel=0.01)
+
+
+def test_a_lower_bound_counts_where_there_is_nothing_else_or_it_is_more():
+    link = Link(10 * RATE, rtt_ns=100 * MS, cwnd=6, cwnd_limit=6).carry(burst(60 * MSS))
+    alone = fed(sampled(link))
+    assert alone.best().source == "rate" and alone.confidence < 0.3
+    assert alone.estimate < 0.2 * 10 * RATE
+    # The link becomes a hundred times faster; a trickle of three times what was known shows that, in part.
+    faster = Link(lambda at_ns: RATE if at_ns < SECOND else 100 * RATE, rtt_ns=50 * MS)
+    trickle = [replace(w, at_ns=SECOND + i * 4 * MS, size=1500) for i, w in enumerate(burst(1) * 500)]
+    more = fed(faster.carry([*burst(50_000), *trickle]))
+    assert more.estimate == pytest.approx(3 * RATE, rel=0.1)
+    assert more.confidence < 0.3
 
 
 def test_the_kernel_s_word_on_a_bucket_s_first_packets_is_not_heard():

@@ -139,9 +139,9 @@ class Train:
             points = self.points = deque((new[0],))
             self.begun, self.size = new[0], 0
             self._step_ns, self.waited_ns = 0, _LONG_NS
-        if self.size > HEAD_PACKETS * self.mss:
-            self.waited_ns = min(self.waited_ns, new[0].delay_ns)
         self.size += growth
+        if self.size > HEAD_PACKETS * self.mss:
+            self.waited_ns = min(self.waited_ns, new[-1].delay_ns)
         for point in new:
             # Not later: the same acknowledgement, of which more is known now; or the last but one at the end.
             if len(points) > 1 and (
