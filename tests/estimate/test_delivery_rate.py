@@ -112,6 +112,15 @@ def test_a_lull_before_the_last_acknowledgement_is_left_out_until_the_next_one_s
     assert rate_of([*before, *late]).recent < 0.6 * RATE
 
 
+def test_a_lower_bound_near_what_is_known_confirms_it():
+    # As a congestion control that keeps the queue empty does: 95 % of the link, and nothing ever waits.
+    paced = [Write(SECOND + i * round(MSS * SECOND / (0.95 * RATE)), MSS) for i in range(200)]
+    snapshots = Link(RATE, rtt_ns=50 * MS).carry([Write(0, 50_000), *paced])
+    rate = rate_of(snapshots)
+    assert rate.recent == pytest.approx(RATE, rel=0.01) and not rate.bound
+    assert rate.at_ns == pytest.approx(snapshots[-1].updated_ns, abs=100 * MS)
+
+
 def test_compressed_acknowledgements_hardly_move_it():
     rate = rate_of(Link(RATE, hold_ns=50 * MS).carry(burst(150_000)))
     assert rate.recent == pytest.approx(RATE, rel=0.2)

@@ -47,6 +47,9 @@ _FEW = 6
 _BLUR = 8
 # Sent in less than this share of the time that it took to arrive: the network was the reason.
 _DRIVEN = 0.75
+# A lower bound so near to what is known confirms it: congestion controls that keep queues short leave nothing
+# else to see.
+_NEAR = 1.1
 # Large packets through HTB leave a tenth of the misses of the other order; single packets make the two alike.
 _EXPLAINS = 0.7
 
@@ -95,7 +98,7 @@ class DeliveryRate:
 
     @property
     def trust(self) -> float:
-        """How far `recent` could be trusted when it was measured, from 0 to 1.
+        """How far `recent` could be trusted at `at_ns`, from 0 to 1.
 
         n / (n + 6) for n packets; less where single packets are unknown and readings were far apart.
         """
@@ -110,7 +113,7 @@ class DeliveryRate:
 
     @property
     def at_ns(self) -> int:
-        """When `recent` was measured, by CLOCK_MONOTONIC; 0 before."""
+        """When `recent` was measured, or confirmed by a lower bound near it; CLOCK_MONOTONIC, 0 before."""
         self._judge_now()
         return self._at_ns
 
@@ -147,7 +150,9 @@ class DeliveryRate:
         slope = self._slope(points, begun)
         if slope is None:
             return
-        if not slope.driven and self._recent is not None and slope.rate <= self._recent:
+        if not slope.driven and self._recent is not None and slope.rate <= _NEAR * self._recent:
+            if slope.rate * _NEAR >= self._recent:
+                self._at_ns = points[-1].at_ns
             return
         self._recent, self._at_ns = slope.rate, points[-1].at_ns
         blur = slope.time_ns / (slope.time_ns + _BLUR * self.train.blur_ns)

@@ -29,8 +29,6 @@ LEAST_PACKETS = 16
 # the rest do; so a window has half as many, evenly spaced, and a young train more than enough.
 _MOST_POINTS = 96
 _STEP_NS = WINDOW_NS * 2 // _MOST_POINTS
-
-
 # A train's first packets have nobody to wait for.
 HEAD_PACKETS = 8
 _LONG_NS = 1 << 62
