@@ -6,8 +6,9 @@
 | `kernel` | the kernel's `delivery_rate`, no more than the packet pairs say | 0.4, after eight packets |
 | `pair` | `PacketPair.estimate` | 0.3 |
 
-While nothing waits in the network the sender is the limit, and rates are lower bounds: `rate` counts then
-where it is more than the best of the others or there is no other, `kernel` only where there is no other.
+While nothing is seen to wait in the network the sender may be the limit, and rates are lower bounds: `rate`
+counts then where it is more than the best of the others or there is no other, `kernel` only where there is
+no other.
 
 Trust halves every two seconds after the measure: mobile links change that fast. The most trusted source
 counts, so a rate of ten seconds ago gives way to a packet pair of now, and where there is nothing newer it
@@ -85,7 +86,8 @@ class Bandwidth:
             train, mss = self.rate.train, snapshot.mss
             if kernel > 0 and train.size >= LEAST * mss:
                 self._kernel, self._kernel_ns = kernel, self._now_ns
-                self._kernel_bound = train.waited_ns * kernel < mss * 1e9
+                # Where all came at once nobody has seen it wait: it may have passed a bucket whole.
+                self._kernel_bound = len(train.points) < 2 or train.waited_ns * kernel < mss * 1e9
 
     @property
     def estimate(self) -> float | None:
