@@ -24,6 +24,7 @@
 #define MODNET_H
 
 #include <limits.h>
+#include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
 
@@ -103,6 +104,74 @@ int modnet_epoll_ctl(int epfd, int op, long fd, struct epoll_event *event);
 
 /* epoll_wait(2) that tells EPOLL_STEAL. Its event has the data that was given with the mask. */
 int modnet_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
+
+/* --- Inspection: the TCP state of a connection, read from memory --- */
+
+#define MODNET_STATE_VERSION 1
+#define MODNET_SOURCE_BPF 1     /* the kernel writes the state with every packet and send */
+#define MODNET_SOURCE_SAMPLED 2 /* it is taken from TCP_INFO every 10 ms */
+
+/* A packet that was received. Times are nanoseconds of CLOCK_MONOTONIC; 0: there was none, or it is not known. */
+struct modnet_packet {
+    uint64_t arrival_ns;
+    uint64_t sent_ns;       /* when the newest of the data that it acknowledged had been sent */
+    uint32_t seq;           /* its sequence number */
+    uint32_t ack_seq;       /* its acknowledgement number */
+    uint32_t acked_bytes;   /* bytes that it acknowledged and no packet before it had */
+    uint32_t acked_packets; /* packets likewise, selective acknowledgements included */
+};
+
+/* Units as in TCP_INFO. Where the source is MODNET_SOURCE_SAMPLED, sequence numbers count from the connection's first byte,
+ * and `packets` is empty. */
+struct modnet_state {
+    uint32_t sequence;      /* odd while it is written */
+    uint32_t version;       /* MODNET_STATE_VERSION */
+    uint64_t cookie;        /* whose state it is (SO_COOKIE); another one or 0: that connection is over */
+    uint64_t updated_ns;    /* when it was written */
+    uint32_t source;        /* MODNET_SOURCE_BPF or MODNET_SOURCE_SAMPLED */
+    uint32_t state;         /* TCP_ESTABLISHED and so on; only in that one the kernel tells of every packet */
+    uint32_t cwnd;          /* packets */
+    uint32_t ssthresh;      /* packets */
+    uint32_t srtt_us;
+    uint32_t rttvar_us;
+    uint32_t min_rtt_us;
+    uint32_t mss;           /* bytes */
+    uint32_t packets_out;
+    uint32_t retrans_out;
+    uint32_t lost_out;
+    uint32_t sacked_out;
+    uint32_t snd_una;
+    uint32_t snd_nxt;
+    uint32_t write_seq;
+    uint32_t rcv_nxt;
+    uint32_t delivered;     /* packets */
+    uint32_t retransmits;   /* packets */
+    uint64_t bytes_acked;
+    uint64_t delivery_rate; /* bytes per second; 0: none was measured */
+    uint64_t pacing_rate;   /* bytes per second */
+    uint32_t app_limited;   /* 1: delivery_rate was measured while there was nothing to send */
+    uint32_t wmem_queued;   /* bytes */
+    uint32_t snd_buf;       /* bytes */
+    uint32_t snd_wnd;       /* bytes */
+    uint64_t check;
+    struct modnet_packet packets[2]; /* newest first */
+    uint64_t reserved[6];
+};
+
+/* The state of a connection, as a pointer to memory that changes while it is read; a field can be read from it at any time.
+ * `fd` is a TCP socket, a right of modnet_getsockets, or an application's intermediate socket; for the latter two it is the
+ * state of the real socket. Give it back before closing `fd`. MODNET_INSPECT=bpf|sampled|off forces a way.
+ *
+ * EOPNOTSUPP no socket of a connection, or not known behind it; or inspection is off, or not to be had in the forced way
+ * ENOTCONN   it is not connected
+ * EBADF, ENOTSOCK, EACCES, ENOSPC, ENOMEM */
+const struct modnet_state *modnet_map_state(int fd);
+
+/* Ends it: the pointer must not be used any more. EINVAL: it is none. */
+int modnet_unmap_state(const struct modnet_state *state);
+
+/* A copy whose fields belong together. 0, or -1 where the connection is over or is being written for too long (EAGAIN). */
+int modnet_read_state(const struct modnet_state *state, struct modnet_state *copy);
 
 #ifdef __cplusplus
 }

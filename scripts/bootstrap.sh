@@ -29,6 +29,7 @@ build() {
     need gcc has cc
     need libc6-dev compiles
     need pkg-config has pkg-config
+    need clang has "${CLANG:-clang}" # compiles crates/inspect/bpf
     need python3-venv python_works
     need ca-certificates has_file /etc/ssl/certs/ca-certificates.crt
     has rustc >/dev/null || has_file "$HOME/.cargo/bin/rustc" || need curl has curl

@@ -1,22 +1,32 @@
 """Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
 
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 __all__ = [
     "BUILD_PROFILE",
     "COUNTERS",
     "MAX_CHAIN",
+    "STATE_LAYOUT",
     "VERSION",
     "Engine",
     "Flow",
+    "Tcp",
+    "TcpPacket",
+    "TcpSnapshot",
     "apply_chain",
     "ask",
     "calls_apply",
     "calls_gate",
     "calls_getsockets",
+    "calls_map_state",
     "calls_register",
     "create_record",
     "find_record",
+    "inspect_directory",
+    "inspect_disable",
+    "inspect_enable",
+    "inspect_mode",
+    "inspect_status",
     "is_living",
     "janitor_is_there",
     "janitor_work",
@@ -27,6 +37,222 @@ __all__ = [
     "runtime_dir",
     "users",
 ]
+
+@final
+class TcpPacket:
+    """A packet that was received."""
+
+    @property
+    def arrival_ns(self) -> int:
+        """When it was received, in nanoseconds of CLOCK_MONOTONIC; 0: there was none."""
+    @property
+    def seq(self) -> int:
+        """Its sequence number."""
+    @property
+    def ack_seq(self) -> int:
+        """Its acknowledgement number."""
+    @property
+    def sent_ns(self) -> int:
+        """When the newest data it acknowledged had been sent, on the same clock; 0: it acknowledged none."""
+    @property
+    def acked_bytes(self) -> int:
+        """Bytes that it acknowledged and no packet before it had."""
+    @property
+    def acked_packets(self) -> int:
+        """Packets that it acknowledged, selectively or not, and none before it had."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class TcpSnapshot:
+    """All attributes of `Tcp` as they stood together."""
+
+    @property
+    def state(self) -> int:
+        """TCP state: 1 ESTABLISHED, 4 FIN_WAIT1, 7 CLOSE, 8 CLOSE_WAIT and so on."""
+    @property
+    def cwnd(self) -> int:
+        """Congestion window, in packets."""
+    @property
+    def ssthresh(self) -> int:
+        """Slow start threshold, in packets; 2147483647: none yet."""
+    @property
+    def srtt_us(self) -> int:
+        """Smoothed round-trip time, in microseconds."""
+    @property
+    def rttvar_us(self) -> int:
+        """Mean deviation of the round-trip time, in microseconds."""
+    @property
+    def min_rtt_us(self) -> int:
+        """Least round-trip time of late, in microseconds; 4294967295: none was measured."""
+    @property
+    def mss(self) -> int:
+        """Bytes of payload in a full packet."""
+    @property
+    def packets_out(self) -> int:
+        """Packets sent and not acknowledged cumulatively."""
+    @property
+    def retrans_out(self) -> int:
+        """Of those: retransmitted and still out."""
+    @property
+    def lost_out(self) -> int:
+        """Of those: believed lost."""
+    @property
+    def sacked_out(self) -> int:
+        """Of those: acknowledged selectively."""
+    @property
+    def snd_una(self) -> int:
+        """First sequence number that is not acknowledged."""
+    @property
+    def snd_nxt(self) -> int:
+        """Sequence number that will be sent next."""
+    @property
+    def write_seq(self) -> int:
+        """Sequence number after the last byte written."""
+    @property
+    def rcv_nxt(self) -> int:
+        """Sequence number that is expected next from the peer."""
+    @property
+    def delivered(self) -> int:
+        """Packets delivered to the peer, modulo 2^32."""
+    @property
+    def retransmits(self) -> int:
+        """Retransmissions in the connection's life."""
+    @property
+    def bytes_acked(self) -> int:
+        """Bytes acknowledged in the connection's life."""
+    @property
+    def delivery_rate(self) -> int:
+        """The latest delivery rate, in bytes per second; 0: none was measured."""
+    @property
+    def pacing_rate(self) -> int:
+        """Rate at which the kernel paces packets, in bytes per second; 2^64-1: it does not."""
+    @property
+    def wmem_queued(self) -> int:
+        """Bytes of kernel memory that the send queue takes."""
+    @property
+    def snd_buf(self) -> int:
+        """Limit of the same (SO_SNDBUF), in bytes."""
+    @property
+    def snd_wnd(self) -> int:
+        """The peer's receive window, in bytes."""
+    @property
+    def updated_ns(self) -> int:
+        """When it was written, in nanoseconds of CLOCK_MONOTONIC."""
+    @property
+    def cookie(self) -> int:
+        """The socket's cookie (SO_COOKIE)."""
+    @property
+    def app_limited(self) -> bool:
+        """Whether `delivery_rate` was measured while the application had nothing to send."""
+    @property
+    def source(self) -> str:
+        """ "bpf": the kernel writes the state with every packet; "sampled": it is taken from TCP_INFO."""
+    @property
+    def age(self) -> float:
+        """Seconds since it was written: since the latest packet or send ("bpf"), or since it was sampled."""
+    @property
+    def packets(self) -> tuple[TcpPacket, TcpPacket]:
+        """The two packets received last, newest first; all 0 where the state is sampled."""
+    def __eq__(self, other: object, /) -> bool: ...
+    __hash__: ClassVar[None]  # type: ignore[assignment]
+
+@final
+class Tcp:
+    """The TCP state of a flow's real socket, as it is now. What cannot be read raises `OSError`."""
+
+    @property
+    def state(self) -> int:
+        """TCP state: 1 ESTABLISHED, 4 FIN_WAIT1, 7 CLOSE, 8 CLOSE_WAIT and so on."""
+    @property
+    def cwnd(self) -> int:
+        """Congestion window, in packets."""
+    @property
+    def ssthresh(self) -> int:
+        """Slow start threshold, in packets; 2147483647: none yet."""
+    @property
+    def srtt_us(self) -> int:
+        """Smoothed round-trip time, in microseconds."""
+    @property
+    def rttvar_us(self) -> int:
+        """Mean deviation of the round-trip time, in microseconds."""
+    @property
+    def min_rtt_us(self) -> int:
+        """Least round-trip time of late, in microseconds; 4294967295: none was measured."""
+    @property
+    def mss(self) -> int:
+        """Bytes of payload in a full packet."""
+    @property
+    def packets_out(self) -> int:
+        """Packets sent and not acknowledged cumulatively."""
+    @property
+    def retrans_out(self) -> int:
+        """Of those: retransmitted and still out."""
+    @property
+    def lost_out(self) -> int:
+        """Of those: believed lost."""
+    @property
+    def sacked_out(self) -> int:
+        """Of those: acknowledged selectively."""
+    @property
+    def snd_una(self) -> int:
+        """First sequence number that is not acknowledged."""
+    @property
+    def snd_nxt(self) -> int:
+        """Sequence number that will be sent next."""
+    @property
+    def write_seq(self) -> int:
+        """Sequence number after the last byte written."""
+    @property
+    def rcv_nxt(self) -> int:
+        """Sequence number that is expected next from the peer."""
+    @property
+    def delivered(self) -> int:
+        """Packets delivered to the peer, modulo 2^32."""
+    @property
+    def retransmits(self) -> int:
+        """Retransmissions in the connection's life."""
+    @property
+    def bytes_acked(self) -> int:
+        """Bytes acknowledged in the connection's life."""
+    @property
+    def delivery_rate(self) -> int:
+        """The latest delivery rate, in bytes per second; 0: none was measured."""
+    @property
+    def pacing_rate(self) -> int:
+        """Rate at which the kernel paces packets, in bytes per second; 2^64-1: it does not."""
+    @property
+    def wmem_queued(self) -> int:
+        """Bytes of kernel memory that the send queue takes."""
+    @property
+    def snd_buf(self) -> int:
+        """Limit of the same (SO_SNDBUF), in bytes."""
+    @property
+    def snd_wnd(self) -> int:
+        """The peer's receive window, in bytes."""
+    @property
+    def updated_ns(self) -> int:
+        """When it was written, in nanoseconds of CLOCK_MONOTONIC."""
+    @property
+    def cookie(self) -> int:
+        """The socket's cookie (SO_COOKIE)."""
+    @property
+    def app_limited(self) -> bool:
+        """Whether `delivery_rate` was measured while the application had nothing to send."""
+    @property
+    def source(self) -> str:
+        """ "bpf": the kernel writes the state with every packet; "sampled": it is taken from TCP_INFO."""
+    @property
+    def age(self) -> float:
+        """Seconds since it was written: since the latest packet or send ("bpf"), or since it was sampled."""
+    @property
+    def packets(self) -> tuple[TcpPacket, TcpPacket]:
+        """The two packets received last, newest first; all 0 where the state is sampled."""
+    @property
+    def reason(self) -> str | None:
+        """Why it is sampled; None: it is not."""
+    def snapshot(self) -> TcpSnapshot:
+        """A copy of all attributes as they stood together."""
 
 @final
 class Flow:
@@ -63,6 +289,9 @@ class Flow:
     @property
     def opened_at(self) -> float:
         """When it was stolen, in seconds since 1970."""
+    @property
+    def tcp(self) -> Tcp:
+        """The TCP state of the real socket, wherever in the chain this module is."""
     def forward(self, direction: Literal["outbound", "inbound", "both"] = "both") -> None:
         """Gives a direction back to the native path, from the next byte on: its hooks, the end's included,
         are not called any more. What the running hook returns is still sent.
@@ -170,3 +399,26 @@ def calls_getsockets(cpu_mask: int, most: int) -> list[tuple[int, int]]:
 
 def calls_gate(cpu_mask: int) -> int:
     """The descriptor that is readable while there may be something for `calls_getsockets`."""
+
+STATE_LAYOUT: list[tuple[str, int, int]]
+"""Name, offset and bytes of every field of a state, then of its packets."""
+
+def calls_map_state(fd: int) -> Tcp:
+    """The TCP state of a descriptor."""
+
+# --- inspection: `modnet.inspection` --------------------------------------------------------------
+
+def inspect_directory() -> str:
+    """Where the pins are."""
+
+def inspect_enable(directory: str, slots: int, group: int | None, check: bool) -> None:
+    """Puts the programs into the kernel, and pins them in a directory that does not exist yet."""
+
+def inspect_disable(directory: str) -> None:
+    """Takes them out again."""
+
+def inspect_status(directory: str) -> dict[str, int]:
+    """The slots' counters; `OSError` says why not, its `filename` what to do."""
+
+def inspect_mode() -> str:
+    """What `MODNET_INSPECT` says; ValueError: nothing."""

@@ -15,6 +15,7 @@ Must not: do any I/O, or know what a test expects.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import time
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -81,6 +82,12 @@ class PlayedFlow:
     def opened_at(self) -> float:
         return self._opened_at
 
+    @property
+    def tcp(self) -> Any:
+        if self._playback.tcp is None:
+            raise OSError(errno.ENOTCONN, "cannot inspect: there is no socket; give Playback a tcp=")
+        return self._playback.tcp
+
     def forward(self, direction: str = "both") -> None:
         for way in _ways(direction):
             self._playback.forwarded.add(way)
@@ -132,8 +139,11 @@ class Playback:
         peer: Address | None = ("192.0.2.1", 40000),
         local: Address | None = ("192.0.2.2", 80),
         strict: bool = True,
+        tcp: Any = None,
     ) -> None:
         self.module = module
+        self.tcp = tcp
+        """What the module reads as `flow.tcp`: any object with the attributes that it asks for."""
         self.strict = strict
         self.flow = PlayedFlow(self, peer, local)
         self.forwarded: set[str] = set()

@@ -21,7 +21,7 @@ from types import TracebackType
 
 from modnet import _native
 
-__all__ = ["ALL_CPUS", "EPOLL_STEAL", "apply", "epoll", "getsockets", "register"]
+__all__ = ["ALL_CPUS", "EPOLL_STEAL", "apply", "epoll", "getsockets", "map_state", "register"]
 
 ALL_CPUS = (1 << 63) - 1
 """A cpu_mask that means every core."""
@@ -48,6 +48,16 @@ def getsockets(cpu_mask: int = ALL_CPUS, max: int = 64) -> list[tuple[int, int]]
     if max < 1:
         raise OSError(errno.EINVAL, "max is at least 1")
     return _native.calls_getsockets(_checked(cpu_mask), max)
+
+
+def map_state(fd: int) -> _native.Tcp:
+    """The TCP state of a descriptor: of a TCP socket its own; of a module's `right` that leads to a next
+    module, and of an application's intermediate socket, the real socket's. When `fd` has been closed, the
+    last state read stands.
+
+    EOPNOTSUPP: it is neither, or in the middle of a chain where nothing is enabled (`modnet doctor`).
+    """
+    return _native.calls_map_state(fd)
 
 
 def _checked(cpu_mask: int) -> int:

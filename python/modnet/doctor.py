@@ -230,6 +230,26 @@ def _static_programs() -> Check:
     )
 
 
+def _inspection() -> Check:
+    """As a module of this user would find it."""
+    from modnet import _native, inspection
+
+    try:
+        mode = _native.inspect_mode()
+    except ValueError as error:
+        return Check("inspection", False, str(error), "unset it, or set it to one of these", needed=False)
+    if mode == "off":
+        return Check("inspection", False, "switched off by MODNET_INSPECT=off", "unset it", needed=False)
+    if mode == "sampled":
+        why = "samples of TCP_INFO, at most 10 ms old, as MODNET_INSPECT=sampled demands"
+        return Check("inspection", True, why, needed=False)
+    now = inspection.status()
+    if now.ok:
+        return Check("inspection", True, f"{now.directory}: {now.why}", needed=False)
+    instead = "reading fails, as MODNET_INSPECT=bpf demands" if mode == "bpf" else "flows are sampled instead"
+    return Check("inspection", False, f"{now.why}; {instead}", now.todo, needed=False)
+
+
 def _delegation() -> Check:
     """The whole way once: run, steal, forward."""
     from modnet.trial import MODULE, try_connection
@@ -260,6 +280,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _ptrace,
     _programs_of_32_bit,
     _static_programs,
+    _inspection,
     _delegation,
 )
 """In the order in which one depends on the other."""

@@ -89,7 +89,7 @@ class _Running:
             faulthandler.enable(self.log.fileno())
             _stop_on_signals(self.engine, spec.options.drain)
         except BaseException:
-            self.module.stop()
+            self.module._stop()
             self.log.end()
             raise
 
@@ -97,7 +97,7 @@ class _Running:
         """Returns the exit status once everything has ended."""
         try:
             self.engine.wait()
-            self.module.stop()
+            self.module._stop()
         except Exception:
             traceback.print_exc()
             return 1

@@ -30,10 +30,11 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from modnet._failures import Failures
+from modnet._timers import Timer, Timers
 
 if TYPE_CHECKING:
     from modnet.flow import Flow
@@ -105,6 +106,16 @@ class Module:
     def stop(self) -> None:
         """Called once after the last flow, also after a failed `start` of the engine: undo `start`."""
 
+    def every(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Timer:
+        """Calls `call(*arguments)` every so many seconds until `stop`, or until the timer's `cancel()`.
+
+        For `start` and for hooks. The calls come in a thread of their own, one after the other: what they
+        share with hooks is shared with other threads, and a flow's orders are carried out with its next hook.
+        """
+        if not seconds > 0:
+            raise ValueError(f"every: seconds is above 0, not {seconds}")
+        return self._all_timers().add(seconds, call, *arguments)
+
     def counters(self) -> Mapping[str, int]:
         """The module's own named counters, for whoever shows them. Called from any thread while it runs."""
         return {}
@@ -144,6 +155,21 @@ class Module:
     def hooks(cls) -> frozenset[str]:
         """The hooks that this class overrides: the only ones that are ever called."""
         return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Module, hook))
+
+    def _all_timers(self) -> Timers:
+        # As with `_failures` below.
+        timers: Timers = self.__dict__.setdefault("_timers", Timers(self._timer_failed))
+        return timers
+
+    def _timer_failed(self, call: str, exception: BaseException) -> None:
+        failures: Failures = self.__dict__.setdefault("_failures", Failures())
+        failures.report(type(self).__name__, call, "a timer", exception)
+
+    def _stop(self) -> None:
+        """The end of a module: of its timers, then its own."""
+        if "_timers" in self.__dict__:
+            self._all_timers().stop()
+        self.stop()
 
     def _hook_failed(self, hook: str, flow: Flow, exception: BaseException) -> None:
         """The engine calls this in the worker's thread when `hook` has raised, then acts on `on_error`."""

@@ -58,7 +58,7 @@ def running(module: _Module) -> Iterator[_Module]:
     try:
         yield module
     finally:
-        module.stop()
+        module._stop()
 
 
 def play(module: Module, script: Sequence[tuple[Any, ...]], *, strict: bool = True) -> Playback:

@@ -14,7 +14,9 @@ def test_the_header_declares_what_the_library_exports():
         ["nm", "-D", "--defined-only", str(LIBRARY)], check=True, capture_output=True, text=True
     ).stdout
     exported = {line.split()[-1] for line in listed.splitlines()}
-    declared = set(re.findall(r"^int (modnet_\w+)\(", HEADER.read_text(), re.MULTILINE))
+    declared = set(
+        re.findall(r"^(?:int |const struct modnet_state \*)(modnet_\w+)\(", HEADER.read_text(), re.MULTILINE)
+    )
     assert declared == exported
     assert "modnet_getsockets" in declared
 

@@ -17,9 +17,10 @@ MAY_KNOW = {
     "abi": set(),
     "pool": {"abi"},
     "shim": {"abi", "pool"},
-    "engine": {"abi", "pool"},
-    "ffi": {"abi", "engine"},
-    "python": {"abi", "engine"},
+    "inspect": {"abi"},
+    "engine": {"abi", "pool", "inspect"},
+    "ffi": {"abi", "engine", "inspect"},
+    "python": {"abi", "engine", "inspect"},
 }
 LONGEST = 600
 

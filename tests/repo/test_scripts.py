@@ -71,7 +71,7 @@ def machine(tmp_path) -> Machine:
 @pytest.fixture
 def lacking_wrk(machine) -> Machine:
     """A machine that has all that the demo needs, but for wrk."""
-    for name in ("cc", "pkg-config", "nginx", "rustc", "rm", "tee", "chmod"):
+    for name in ("cc", "clang", "pkg-config", "nginx", "rustc", "rm", "tee", "chmod"):
         machine.stand_in(name)
     machine.stand_in("python3", "echo /usr/bin/python3")
     machine.stand_in("apt-get")

@@ -6,6 +6,7 @@
 //! | [`record`] | `processes/<pid>`: the chain applied to a process, mapped by its shim |
 //! | [`steal`] | the messages of a steal queue |
 //! | [`pool`] | the memory that two processes share for pairs that outlive a flow |
+//! | [`sockstate`] | the TCP state of one socket, written by the kernel, mapped by modules |
 //! | [`counter`] | the named counters that the shim keeps in the record |
 //! | [`fault`] | the error that ended a connection, left on the real socket |
 //! | [`path`] | where the registry's files are, built without allocation |
@@ -22,4 +23,5 @@ pub mod name;
 pub mod path;
 pub mod pool;
 pub mod record;
+pub mod sockstate;
 pub mod steal;

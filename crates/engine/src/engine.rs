@@ -109,6 +109,7 @@ impl Engine {
             stats: Arc::new(Stats::default()),
             pairs: config.pairs,
             spare: Arc::default(),
+            keeps_real: config.hooks.wants().any(),
         };
         let shared = Arc::new(Shared {
             receiver,
@@ -193,7 +194,7 @@ impl Subject for Inner {
             "workers": self.workers.len(),
             "send_queue": self.shared.send_queue,
             "pairs": self.shared.receiver.pairs.name(),
-            "counters": self.shared.receiver.stats.as_json(),
+            "counters": self.shared.receiver.stats.and_inspection(),
             "own_counters": self.shared.hooks.counters().into_iter().collect::<BTreeMap<_, _>>(),
         })
     }

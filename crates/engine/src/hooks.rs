@@ -7,6 +7,8 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use modnet_inspect::watch::Watch;
+
 use crate::flow::Way;
 
 /// Which hooks a module has.
@@ -60,6 +62,8 @@ pub struct Opened {
     pub local: Option<SocketAddr>,
     /// Seconds since 1970.
     pub at: f64,
+    /// The TCP state of the real socket.
+    pub tcp: Arc<Watch>,
 }
 
 /// What a hook asks of the engine besides its result.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use modnet_inspect::watch;
 use serde_json::{Map, Value};
 
 macro_rules! stats {
@@ -70,6 +71,16 @@ stats! {
 }
 
 impl Stats {
+    /// All of them, and how the flows' TCP states were read.
+    #[must_use]
+    pub fn and_inspection(&self) -> Value {
+        let mut all = self.as_json();
+        for (name, count) in watch::counters() {
+            all[name] = count.into();
+        }
+        all
+    }
+
     /// Counts.
     pub fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);

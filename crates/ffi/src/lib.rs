@@ -3,12 +3,14 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`epoll`] | EPOLL_STEAL among the events of an ordinary epoll set |
+//! | [`state`] | the TCP state of a connection |
 //! | here | registering, applying, taking stolen sockets |
 //!
 //! Rules: each function is a few lines over `modnet_engine::calls`; what fails returns -1 and sets errno. Nothing else is
 //! exported. It must not have logic of its own.
 
 mod epoll;
+mod state;
 
 use std::ffi::{c_char, c_int, c_long, CStr};
 use std::os::fd::IntoRawFd;

@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin};
+use modnet_inspect::watch::Watch;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
+
+use crate::tcp::Tcp;
 
 /// One stolen connection. Made by the engine, given to every hook; use it inside hooks only.
 #[pyclass(dict, module = "modnet._native")]
@@ -20,6 +23,9 @@ pub struct Flow {
     local: Option<SocketAddr>,
     origin: Arc<Origin>,
     opened_at: f64,
+    watch: Arc<Watch>,
+    /// Made when it is first asked for.
+    tcp: Option<Py<Tcp>>,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -35,6 +41,8 @@ impl Flow {
             local: opened.local,
             origin: opened.origin,
             opened_at: opened.at,
+            watch: opened.tcp,
+            tcp: None,
             bytes: [0; 2],
             orders: Orders::default(),
         }
@@ -111,6 +119,17 @@ impl Flow {
     #[getter]
     fn opened_at(&self) -> f64 {
         self.opened_at
+    }
+
+    /// The TCP state of the real socket, wherever in the chain this module is.
+    #[getter]
+    fn tcp(&mut self, py: Python<'_>) -> PyResult<Py<Tcp>> {
+        if let Some(tcp) = &self.tcp {
+            return Ok(tcp.clone_ref(py));
+        }
+        let tcp = Py::new(py, Tcp::new(Arc::clone(&self.watch)))?;
+        self.tcp = Some(tcp.clone_ref(py));
+        Ok(tcp)
     }
 
     /// Gives a direction back to the native path, from the next byte on.

@@ -7,12 +7,16 @@
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
+//! | [`tcp`] | the TCP state of a flow |
+//! | [`inspection`] | enabling inspection, and what is enabled |
 
 mod calls;
 mod engine;
 mod flow;
 mod hooks;
+mod inspection;
 mod registry;
+mod tcp;
 
 use pyo3::prelude::*;
 
@@ -22,5 +26,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<flow::Flow>()?;
     calls::register(module)?;
+    tcp::register(module)?;
+    inspection::register(module)?;
     registry::register(module)
 }

@@ -6,6 +6,7 @@
 | `apply` | `apply.py` |
 | `module start, stop, list, show` | `module.py` |
 | `ps` | `ps.py` |
+| `inspect enable, disable, status` | `inspect.py` |
 | `doctor` | `doctor.py` |
 | `tap show` | `tap.py` |
 | `completion` | `completion.py` |
@@ -35,6 +36,7 @@ _COMMANDS = {
     "apply": "Change the modules of a running process.",
     "module": "Start, stop and look at modules.",
     "ps": "Processes, their chains, flows and counters.",
+    "inspect": "The TCP state of flows, read from memory.",
     "doctor": "What works here, what does not, what to do.",
     "tap": "Look at what the module tap has recorded.",
     "completion": "Print the completion script of a shell.",

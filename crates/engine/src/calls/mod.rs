@@ -3,12 +3,14 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`mask`] | which cores a `cpu_mask` means |
+//! | [`state`] | the TCP state of a descriptor |
 //! | here | the process' one registration, its steal queues, what EPOLL_STEAL waits for |
 //!
 //! A process is one module. Rules: safe from any thread; nothing waits, except for the registry's lock; a forked child
 //! is not the module. It must not move bytes: the sockets are the program's.
 
 pub mod mask;
+pub mod state;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -71,6 +73,8 @@ pub fn register(name: &str) -> Result<()> {
             // The sockets are the program's, which closes them.
             pairs: Pairs::Fresh,
             spare: Arc::default(),
+            // Long enough to be chosen for inspection.
+            keeps_real: true,
         },
         queues,
         registration: Mutex::new(Some(registration)),
@@ -194,7 +198,7 @@ impl Subject for Module {
             "persistent": true,
             "workers": 0,
             "pairs": self.receiver.pairs.name(),
-            "counters": self.receiver.stats.as_json(),
+            "counters": self.receiver.stats.and_inspection(),
         })
     }
 

@@ -130,7 +130,10 @@ impl Link {
             match outbox::send(&open.fd, flows, &places) {
                 Ok(()) => {
                     for (flow, place) in flows.iter_mut().zip(places) {
-                        (flow.right, flow.seat) = place.sent(&receiver.stats);
+                        let (near, seat) = place.sent(&receiver.stats);
+                        let real = std::mem::replace(&mut flow.right, near);
+                        flow.seat = seat;
+                        flow.real = receiver.keeps_real.then_some(real);
                         flow.right_is_tcp = false;
                     }
                     return true;

@@ -53,8 +53,10 @@ pub struct Receiver {
     pub stats: Arc<Stats>,
     /// Whether pairs outlive their flows.
     pub pairs: Pairs,
-    /// Descriptors of this process that belong to pooled pairs without a flow.
+    /// Descriptors of this process beside the two of each flow: pooled pairs without one, real sockets kept for inspection.
     pub spare: Arc<AtomicU64>,
+    /// Whether flows that are passed on keep the real socket, to be inspected; it costs a descriptor each.
+    pub keeps_real: bool,
 }
 
 /// A flow's way to the application.
@@ -81,6 +83,8 @@ pub struct Stolen {
     pub right_is_tcp: bool,
     /// Where right is a pooled pair to the next module.
     pub seat: Option<Seat>,
+    /// The real socket, where right is not and [`Receiver::keeps_real`].
+    pub real: Option<OwnedFd>,
 }
 
 /// A pool that a client offers: the memory, and what it rings.
@@ -134,7 +138,7 @@ impl Client {
         let mut arrived = |origin: &Option<Arc<Origin>>, left: Option<Left>, right| match (origin, left) {
             (Some(origin), Some(left)) => {
                 let origin = Arc::clone(origin);
-                flows.push(Stolen { origin, left, right, right_is_tcp: true, seat: None });
+                flows.push(Stolen { origin, left, right, right_is_tcp: true, seat: None, real: None });
             }
             _ => Stats::add(&stats.not_understood, 1),
         };

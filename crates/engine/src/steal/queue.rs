@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::inbox::{Inbox, State as Answer};
 use super::{Client, Left, Receiver, Stolen};
+use crate::calls::state::remember;
 use crate::poll::{Poller, Waker};
 use crate::registry::socket;
 use crate::stats::Stats;
@@ -176,7 +177,12 @@ impl State {
         }
         Stats::add(&receiver.stats.stolen, self.received.len() as u64);
         self.kept.extend(self.received.drain(..).filter_map(|flow| match flow.left {
-            Left::Fresh(left) => Some(Sockets { left, right: flow.right }),
+            Left::Fresh(left) => {
+                if let Some(real) = flow.real {
+                    remember(&flow.right, real);
+                }
+                Some(Sockets { left, right: flow.right })
+            }
             // Of a pool that nobody took.
             Left::New(..) | Left::Again(_) => None,
         }));

@@ -141,7 +141,7 @@ fn receiver(runtime: &Runtime, name: &str) -> Receiver {
 
 fn receiver_of(runtime: &Runtime, name: &str, pairs: Pairs) -> Receiver {
     let (runtime, name) = (runtime.clone(), name.to_owned());
-    Receiver { runtime, name, stats: Arc::default(), pairs, spare: Arc::default() }
+    Receiver { runtime, name, stats: Arc::default(), pairs, spare: Arc::default(), keeps_real: false }
 }
 
 /// The socket of a pair that came along.

@@ -3,11 +3,12 @@
 //! They are two, because a pair outlives its flow where pairs are pooled. What is right of a flow is TCP or a pair
 //! towards the next module. What the poller saw of a pair between two flows is remembered for the next.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::atomic::AtomicU32;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use modnet_inspect::watch::Watch;
 use modnet_pool::{word, Shared};
 use serde_json::{json, Value};
 
@@ -182,6 +183,10 @@ pub struct Flow {
     pub busy: [bool; 2],
     /// By way: a pipe that holds what the queue calls outside.
     pub pipes: [Option<super::pipe::Pipe>; 2],
+    /// The real socket's TCP state; None where there are no hooks that could ask.
+    pub tcp: Option<Arc<Watch>>,
+    /// Whether `tcp` holds a descriptor of its own: the real socket, which a later module serves.
+    pub keeps_real: bool,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     origin: Arc<Origin>,
@@ -210,6 +215,8 @@ impl Flow {
             state: None,
             busy: [false; 2],
             pipes: [None, None],
+            tcp: None,
+            keeps_real: false,
             timer: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
@@ -217,14 +224,17 @@ impl Flow {
     }
 
     /// Makes the module's state, where it has any hook.
-    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks) {
+    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, real: Option<OwnedFd>) {
         if wants.any() {
+            let tcp = Arc::new(real.map_or_else(|| Watch::new(self.right.as_raw_fd()), Watch::owning));
+            self.tcp = Some(Arc::clone(&tcp));
             self.state = Some(hooks.state(Opened {
                 id: self.id,
                 origin: Arc::clone(&self.origin),
                 peer: sock::peer(self.right.as_fd()),
                 local: sock::local(self.right.as_fd()),
                 at: self.opened_at,
+                tcp,
             }));
         }
     }
@@ -251,6 +261,9 @@ impl Flow {
             if hooks.closed(state, bytes) == Verdict::Failed {
                 Stats::add(&stats.hook_failures, 1);
             }
+        }
+        if let Some(tcp) = &self.tcp {
+            tcp.freeze();
         }
         Stats::add(&stats.ended, 1);
         Stats::add(&stats.bytes_outbound, bytes[Way::Outbound as usize]);

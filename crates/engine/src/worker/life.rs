@@ -39,7 +39,11 @@ impl Worker {
             Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
         flow.seat = stolen.seat;
         flow.pair = Some(pair);
-        flow.open(self.wants, &*shared.hooks);
+        if stolen.real.is_some() {
+            flow.keeps_real = true;
+            shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
+        }
+        flow.open(self.wants, &*shared.hooks, stolen.real);
         let flow = self.flows.insert(flow);
         let token = flow << KIND_BITS | RIGHT;
         // Either way what is ready now is told.
@@ -114,6 +118,9 @@ impl Worker {
         // Right is closed before the client can hear that the flow has ended.
         if let Some(pair) = flow.pair {
             self.give_back(pair, flow.machine.is_drained());
+        }
+        if flow.keeps_real {
+            shared.receiver.spare.fetch_sub(1, Ordering::Relaxed);
         }
         shared.flows.fetch_sub(1, Ordering::Relaxed);
     }

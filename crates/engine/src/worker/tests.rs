@@ -48,7 +48,14 @@ impl Module {
     fn start(runtime: &Runtime, name: &str, pairs: Pairs, send_queue: usize) -> Self {
         let mut registration = Registration::bind(runtime, name, &[0]).unwrap();
         let (runtime, name) = (runtime.clone(), name.to_owned());
-        let receiver = Receiver { runtime, name, stats: Arc::default(), pairs, spare: Arc::default() };
+        let receiver = Receiver {
+            runtime,
+            name,
+            stats: Arc::default(),
+            pairs,
+            spare: Arc::default(),
+            keeps_real: false,
+        };
         let shared = Arc::new(Shared {
             receiver,
             hooks: Arc::new(Forward),

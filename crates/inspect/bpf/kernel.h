@@ -1,0 +1,150 @@
+/* What the programs know of the kernel: helpers, map attributes, and the few fields that they read.
+ *
+ * Rules: only fields that are read stand here, in any order: the loader finds each one's place in the running kernel
+ * (CO-RE), which preserve_access_index asks for. A vmlinux.h of three megabytes would say the same. */
+#ifndef MODNET_KERNEL_H
+#define MODNET_KERNEL_H
+
+typedef unsigned char u8;
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+#define SEC(name) __attribute__((section(name), used))
+#define INLINE static inline __attribute__((always_inline))
+#define barrier() asm volatile("" ::: "memory")
+
+/* Attributes of a map, as the loader reads them from the types of a struct's members. */
+#define __uint(name, value) int(*name)[value]
+#define __type(name, value) typeof(value) *name
+
+enum {
+    MAP_ARRAY = 2,
+    MAP_PERCPU_ARRAY = 6,
+    MAP_SK_STORAGE = 24,
+    F_NO_PREALLOC = 1,
+    F_MMAPABLE = 1024,
+    STORAGE_CREATE = 1,
+    TYPE_SIZE = 1,
+};
+
+static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
+static u64 (*const ktime_get_ns)(void) = (void *)5;
+static u32 (*const this_cpu)(void) = (void *)8;
+static u64 (*const uid_gid)(void) = (void *)15;
+static u64 (*const socket_cookie)(void *sk) = (void *)46;
+static void *(*const storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
+static long (*const storage_delete)(void *map, void *sk) = (void *)108;
+static long (*const read_kernel)(void *to, u32 size, const void *from) = (void *)113;
+static struct tcp_sock *(*const to_tcp_sock)(void *sk) = (void *)137;
+
+#define RELOCATED __attribute__((preserve_access_index))
+struct atomic_64 {
+    volatile u64 counter;
+} RELOCATED;
+
+struct atomic_32 {
+    volatile int counter;
+} RELOCATED;
+
+struct sock_common {
+    volatile u8 skc_state;
+    struct atomic_64 skc_cookie;
+} RELOCATED;
+
+struct qspinlock {
+    struct atomic_32 val;
+} RELOCATED;
+
+struct raw_spinlock {
+    struct qspinlock raw_lock;
+} RELOCATED;
+
+struct spinlock {
+    struct raw_spinlock rlock;
+} RELOCATED;
+
+struct socket_lock {
+    struct spinlock slock;
+    volatile int owned;
+} RELOCATED;
+
+struct sock {
+    struct sock_common __sk_common;
+    struct socket_lock sk_lock;
+    void *sk_socket;
+    int sk_wmem_queued;
+    int sk_sndbuf;
+    unsigned long sk_pacing_rate;
+} RELOCATED;
+
+struct inet_sock {
+    struct sock sk;
+} RELOCATED;
+
+struct inet_connection_sock {
+    struct inet_sock icsk_inet;
+} RELOCATED;
+
+struct minmax_sample {
+    u32 t;
+    u32 v;
+} RELOCATED;
+
+struct minmax {
+    struct minmax_sample s[3];
+} RELOCATED;
+
+struct tcp_rack {
+    u64 mstamp;
+} RELOCATED;
+
+struct tcp_sock {
+    struct inet_connection_sock inet_conn;
+    u32 rcv_nxt;
+    u32 snd_nxt;
+    u32 snd_una;
+    volatile u32 write_seq;
+    u32 snd_wnd;
+    u32 mss_cache;
+    u32 snd_cwnd;
+    u32 snd_ssthresh;
+    u32 packets_out;
+    u32 retrans_out;
+    u32 lost_out;
+    u32 sacked_out;
+    u32 total_retrans;
+    u32 delivered;
+    u32 srtt_us;
+    u32 mdev_us;
+    u32 rate_delivered;
+    u32 rate_interval_us;
+    u64 bytes_acked;
+    volatile u64 tcp_clock_cache;
+    struct minmax rtt_min;
+    struct tcp_rack rack;
+    u8 rate_app_limited : 1;
+} RELOCATED;
+
+/* A field of the kernel's, through a pointer that the verifier knows (`direct`), or through one that was only remembered and
+ * may point to something else by now: such a load cannot fault, and costs some 20 ns instead of nothing. `direct` is
+ * a constant where this is inlined. */
+#define GET(direct, field) \
+    ({ \
+        __typeof__(field) got = 0; \
+        if (direct) \
+            got = (field); \
+        else \
+            read_kernel((void *)&got, sizeof got, (const void *)&(field)); \
+        got; \
+    })
+
+struct tcp_skb_cb {
+    u32 seq;
+    u32 ack_seq;
+} RELOCATED;
+
+struct sk_buff {
+    char cb[48];
+} RELOCATED;
+
+#endif

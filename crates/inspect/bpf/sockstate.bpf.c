@@ -1,0 +1,200 @@
+/* Writes the state of chosen TCP sockets into an array that modules map.
+ *
+ * | program | at | does |
+ * | --- | --- | --- |
+ * | probed | tcp_probe: a packet is about to be processed | writes what came before, remembers the packet |
+ * | calmed | softirq_exit: a core has processed its packets and timers | writes the sockets that were touched |
+ * | called | sock_send_length: a send has returned | writes |
+ * | received | sock_recv_length: a receive has returned | writes, if packets have waited for it; chooses a socket |
+ * | resent, changed | tcp_retransmit_skb, inet_sock_set_state | has the socket written when the core is done |
+ * | gone | tcp_destroy_sock | gives the slot back |
+ *
+ * A user chooses a socket by an entry in `wanted` (a map that the group may write; the key is the descriptor) and a call of
+ * recv with MSG_OOB | MSG_PEEK, which changes nothing and fails, and brings `received`. What a user writes there means
+ * nothing but the wish: slots stand in `chosen`, which programs alone write, so that no module can have its socket
+ * written into somebody else's slot. Slots belong to sockets, never to processes: they come back with the socket's end,
+ * however a process ends.
+ *
+ * Must not: write into a socket, loop without bound, cost more than a look-up for a socket that was not chosen. */
+#include "kernel.h"
+#include "state.h"
+#include "slots.h"
+#include "work.h"
+#include "write.h"
+
+char LICENSE[] SEC("license") = "GPL";
+
+enum {
+    LISTEN = 10,
+    ASKING = 3, /* MSG_OOB | MSG_PEEK */
+    STOP = 0xffffffff,
+};
+
+INLINE int give_back(void *sk) {
+    struct chosen *c = storage_get(&chosen, sk, 0, 0);
+    u32 slot = c ? __sync_lock_test_and_set(&c->slot, NO_SLOT) : NO_SLOT;
+    struct sock_state *s = slot != NO_SLOT ? map_lookup(&states, &slot) : 0;
+    if (!s)
+        return 0;
+    s->cookie = 0;
+    barrier();
+    slot_give_back(slot);
+    return 0;
+}
+
+/* The slot is nobody else's yet. */
+INLINE void clear(struct sock_state *s, struct work *w, u64 cookie) {
+    __sync_fetch_and_add(&s->sequence, 1);
+    s->version = STATE_VERSION;
+    s->cookie = cookie;
+    s->updated_ns = ktime_get_ns();
+    __builtin_memset(&s->source, 0, sizeof(struct measured));
+    __builtin_memset(s->packets, 0, sizeof s->packets);
+    __builtin_memset(w, 0, sizeof *w);
+    end(s);
+}
+
+INLINE int choose(struct sock *sk) {
+    struct tcp_sock *tp = to_tcp_sock(sk);
+    u64 cookie = socket_cookie(sk);
+    if (!tp || !cookie || sk->__sk_common.skc_state == LISTEN || !sk->sk_socket)
+        return 0;
+    struct chosen none = {.slot = NO_SLOT};
+    struct chosen *c = storage_get(&chosen, sk, &none, STORAGE_CREATE);
+    if (!c || c->slot != NO_SLOT)
+        return 0;
+    u32 slot = slot_take();
+    if (slot == NO_SLOT)
+        return 0;
+    struct sock_state *s = map_lookup(&states, &slot);
+    struct work *w = map_lookup(&works, &slot);
+    if (!s || !w)
+        return 0;
+    clear(s, w, cookie);
+    if (__sync_val_compare_and_swap(&c->slot, NO_SLOT, slot) != NO_SLOT) {
+        s->cookie = 0;
+        slot_give_back(slot);
+        return 0;
+    }
+    settle(tp, 1, s, w);
+    return 0;
+}
+
+SEC("tp_btf/tcp_probe")
+int probed(u64 *ctx) {
+    struct sock *sk = (void *)ctx[0];
+    struct sk_buff *skb = (void *)ctx[1];
+    u32 slot = slot_of(sk);
+    if (slot == NO_SLOT)
+        return 0;
+    struct sock_state *s = map_lookup(&states, &slot);
+    struct work *w = map_lookup(&works, &slot);
+    struct tcp_sock *tp = to_tcp_sock(sk);
+    if (!s || !w || !tp)
+        return 0;
+    if (is_newer(tp, w) && begin(s, w)) {
+        copy(s, w, tp, 1, 1);
+        end(s);
+    }
+    struct tcp_skb_cb *cb = (void *)skb->cb;
+    read_kernel(&w->packet.seq, sizeof(u32), &cb->seq);
+    read_kernel(&w->packet.ack_seq, sizeof(u32), &cb->ack_seq);
+    w->packet.arrival_ns = ktime_get_ns();
+    w->una = tp->snd_una;
+    w->delivered = tp->delivered;
+    w->number += 1;
+    touch(tp, slot, w);
+    return 0;
+}
+
+/* A process asks for something, with a socket and an entry of it in `wanted`. */
+INLINE int asked(struct sock *sk) {
+    u32 *wish = storage_get(&wanted, sk, 0, 0);
+    if (!wish)
+        return 0;
+    if (*wish != STOP)
+        return choose(sk);
+    struct control *c = controls();
+    if (c && !(u32)uid_gid())
+        c->version = 0;
+    return 0;
+}
+
+/* A call on a socket has returned. */
+INLINE int returned(struct sock *sk, int is_asking) {
+    u32 slot = slot_of(sk);
+    if (slot == NO_SLOT)
+        return is_asking ? asked(sk) : 0;
+    struct sock_state *s = map_lookup(&states, &slot);
+    struct work *w = map_lookup(&works, &slot);
+    struct tcp_sock *tp = to_tcp_sock(sk);
+    if (s && w && tp && (is_asking || is_newer(tp, w)))
+        settle(tp, 1, s, w);
+    return 0;
+}
+
+SEC("tp_btf/sock_send_length")
+int called(u64 *ctx) {
+    return returned((void *)ctx[0], 0);
+}
+
+SEC("tp_btf/sock_recv_length")
+int received(u64 *ctx) {
+    return returned((void *)ctx[0], ((u32)ctx[2] & ASKING) == ASKING);
+}
+
+INLINE int touched(struct sock *sk) {
+    u32 slot = slot_of(sk);
+    struct work *w = slot != NO_SLOT ? map_lookup(&works, &slot) : 0;
+    struct tcp_sock *tp = w ? to_tcp_sock(sk) : 0;
+    if (tp)
+        touch(tp, slot, w);
+    return 0;
+}
+
+SEC("tp_btf/tcp_retransmit_skb")
+int resent(u64 *ctx) {
+    return touched((void *)ctx[0]);
+}
+
+SEC("tp_btf/inet_sock_set_state")
+int changed(u64 *ctx) {
+    return touched((void *)ctx[0]);
+}
+
+SEC("tp_btf/softirq_exit")
+int calmed(u64 *ctx) {
+    u32 zero = 0, core = this_cpu();
+    u32 *count = map_lookup(&counts, &zero);
+    if (!count || !*count)
+        return 0;
+    u32 many = *count;
+    *count = 0;
+    for (u32 at = 0; at < TOUCHED && at < many; at++) {
+        u32 index = core * TOUCHED + at;
+        struct touched *t = map_lookup(&touches, &index);
+        if (!t)
+            return 0;
+        u32 slot = t->slot;
+        struct tcp_sock *tp = (void *)t->tp;
+        struct sock_state *s = map_lookup(&states, &slot);
+        struct work *w = map_lookup(&works, &slot);
+        if (!s || !w || !tp)
+            continue;
+        if (w->core == core + 1)
+            w->core = 0;
+        /* The pointer holds nothing: is this still the socket that it was? */
+        u64 cookie = s->cookie;
+        if (cookie && GET(0, tp->inet_conn.icsk_inet.sk.__sk_common.skc_cookie.counter) == cookie)
+            settle(tp, 0, s, w);
+    }
+    return 0;
+}
+
+SEC("tp_btf/tcp_destroy_sock")
+int gone(u64 *ctx) {
+    void *sk = (void *)ctx[0];
+    give_back(sk);
+    storage_delete(&chosen, sk);
+    return 0;
+}

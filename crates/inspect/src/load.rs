@@ -1,0 +1,231 @@
+//! `modnet inspect enable` and `disable`: puts the programs into the kernel and pins what keeps them there.
+//!
+//! Rules: all or nothing: what fails on the way leaves no pin behind. Modes are set before the directory is opened to the
+//! group. It must not change a kernel setting.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{chown, DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use aya::programs::links::FdLink;
+use aya::programs::{BtfTracePoint, FEntry, FExit, Program};
+use aya::{Btf, Ebpf, EbpfLoader};
+
+use modnet_abi::sockstate::STATE_VERSION;
+
+use crate::access::{Access, Control};
+use crate::bpf;
+use crate::place::{programs, Map};
+
+/// The object that `build.rs` has made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockstate.bpf.o"));
+
+/// Program, and the tracepoint it stands at; `bpf/sockstate.bpf.c` says what each does. The last is what
+/// begins everything, so it comes when the others are there.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("gone", "tcp_destroy_sock"),
+    ("probed", "tcp_probe"),
+    ("calmed", "softirq_exit"),
+    ("called", "sock_send_length"),
+    ("resent", "tcp_retransmit_skb"),
+    ("changed", "inet_sock_set_state"),
+    ("received", "sock_recv_length"),
+];
+
+/// Sockets on one core's list; `TOUCHED` in `bpf/work.h`.
+const TOUCHED: u32 = 64;
+
+/// Cores that this machine can have.
+fn cores() -> u32 {
+    // SAFETY: takes no pointer and changes nothing.
+    let count = unsafe { libc::sysconf(libc::_SC_NPROCESSORS_CONF) };
+    u32::try_from(count).unwrap_or(1).clamp(1, 1024)
+}
+
+/// How to enable.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Sockets that can be inspected at one time; 256 bytes of kernel memory each.
+    pub slots: u32,
+    /// Who may inspect besides root.
+    pub group: Option<u32>,
+    /// Fill the check words.
+    pub debug: bool,
+}
+
+/// A step that failed, and the system's words.
+#[derive(Debug)]
+pub struct Failure {
+    /// One line.
+    pub message: String,
+    /// An errno value, where the system gave one.
+    pub errno: i32,
+}
+
+impl Failure {
+    fn new(step: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        // The innermost error is the system's.
+        let (mut message, mut errno) = (error.to_string(), 0);
+        let mut inner: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = inner {
+            if let Some(system) = error.downcast_ref::<io::Error>() {
+                errno = system.raw_os_error().unwrap_or(0);
+                message = system.to_string();
+            }
+            inner = error.source();
+        }
+        let message = message.lines().next().unwrap_or_default().to_owned();
+        Self { message: format!("{step}: {message}"), errno }
+    }
+}
+
+/// Loads, attaches and pins everything below `dir`, a directory of a bpf file system that does not exist yet.
+///
+/// # Errors
+/// The step that failed; then nothing is left behind.
+pub fn enable(dir: &Path, plan: &Plan) -> Result<(), Failure> {
+    let btf = Btf::from_sys_fs()
+        .map_err(|e| Failure::new("this kernel does not describe itself (/sys/kernel/btf/vmlinux)", &e))?;
+    let mut object = EbpfLoader::new()
+        .btf(Some(&btf))
+        .map_max_entries("states", plan.slots)
+        .map_max_entries("next", plan.slots)
+        .map_max_entries("works", plan.slots)
+        .map_max_entries("touches", TOUCHED * cores())
+        .override_global("debug_check", &u32::from(plan.debug), true)
+        .load(OBJECT)
+        .map_err(|e| Failure::new("cannot make the maps", &e))?;
+    let made = fs::DirBuilder::new().mode(0o700).create(dir);
+    made.map_err(|e| Failure::new(&format!("cannot make {}", dir.display()), &e))?;
+    let done = fill(dir, plan, &btf, &mut object);
+    if done.is_err() {
+        // Its own failure says less than the one that led here.
+        let _ = remove(dir);
+    }
+    done
+}
+
+fn fill(dir: &Path, plan: &Plan, btf: &Btf, object: &mut Ebpf) -> Result<(), Failure> {
+    let step = |what: &str, at: &Path| format!("cannot {what} {}", at.display());
+    for map in Map::ALL {
+        let at = map.pin(dir);
+        let found = object.map(map.name()).ok_or_else(|| missing(map.name()))?;
+        found.pin(&at).map_err(|e| Failure::new(&step("pin", &at), &e))?;
+        let mode = if map.is_read_only() { 0o640 } else { 0o660 };
+        let mode = if plan.group.is_some() { mode } else { 0o600 };
+        chown(&at, None, plan.group)
+            .and_then(|()| fs::set_permissions(&at, fs::Permissions::from_mode(mode)))
+            .map_err(|e| Failure::new(&step("give to the group", &at), &e))?;
+    }
+    let links = programs(dir);
+    fs::DirBuilder::new().mode(0o700).create(&links).map_err(|e| Failure::new(&step("make", &links), &e))?;
+    set_control(object, plan)?;
+    for map in Map::ALL.into_iter().filter(|map| map.is_frozen()) {
+        let at = map.pin(dir);
+        bpf::open(&at, false)
+            .and_then(|map| bpf::freeze(map.as_fd()))
+            .map_err(|e| Failure::new(&step("freeze", &at), &e))?;
+    }
+    for (name, place) in PROGRAMS {
+        let program = object.program_mut(name).ok_or_else(|| missing(name))?;
+        let link = attach(program, place, btf)
+            .map_err(|e| Failure::new(&format!("this kernel refuses the program {name} at {place}"), &*e))?;
+        link.pin(links.join(name)).map_err(|e| Failure::new(&step("pin", &links.join(name)), &e))?;
+    }
+    chown(dir, None, plan.group)
+        .and_then(|()| {
+            fs::set_permissions(
+                dir,
+                fs::Permissions::from_mode(if plan.group.is_some() { 0o750 } else { 0o700 }),
+            )
+        })
+        .map_err(|e| Failure::new(&step("open to the group", dir), &e))
+}
+
+fn attach(program: &mut Program, place: &str, btf: &Btf) -> Result<FdLink, Box<dyn std::error::Error>> {
+    Ok(match program {
+        Program::FEntry(program) => {
+            let program: &mut FEntry = program;
+            program.load(place, btf)?;
+            let id = program.attach()?;
+            program.take_link(id)?.into()
+        }
+        Program::FExit(program) => {
+            let program: &mut FExit = program;
+            program.load(place, btf)?;
+            let id = program.attach()?;
+            program.take_link(id)?.into()
+        }
+        Program::BtfTracePoint(program) => {
+            let program: &mut BtfTracePoint = program;
+            program.load(place, btf)?;
+            let id = program.attach()?;
+            program.take_link(id)?.into()
+        }
+        _ => return Err("a kind of program that this file does not know".into()),
+    })
+}
+
+fn set_control(object: &Ebpf, plan: &Plan) -> Result<(), Failure> {
+    let map = object.map("control").ok_or_else(|| missing("control"))?;
+    let aya::maps::Map::Array(data) = map else { return Err(missing("control")) };
+    write_control(data.fd().as_fd(), |control| {
+        control.capacity.store(plan.slots, std::sync::atomic::Ordering::Relaxed);
+        control.debug.store(plan.debug.into(), std::sync::atomic::Ordering::Relaxed);
+        control.version.store(STATE_VERSION, std::sync::atomic::Ordering::Release);
+    })
+    .map_err(|e| Failure::new("cannot write the map control", &e))
+}
+
+fn write_control(map: std::os::fd::BorrowedFd<'_>, change: impl FnOnce(&Control)) -> io::Result<()> {
+    let bytes = size_of::<Control>();
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let at = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+            map.as_raw_fd(),
+            0,
+        )
+    };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the map holds one, a page or more is mapped, and all its fields are atomic.
+    change(unsafe { &*at.cast::<Control>() });
+    // SAFETY: our own mapping, which nothing borrows any more.
+    unsafe { libc::munmap(at, bytes) };
+    Ok(())
+}
+
+fn missing(name: &str) -> Failure {
+    Failure { message: format!("the object has no {name}"), errno: 0 }
+}
+
+/// Takes the programs out of the kernel and the pins away. Whoever has mapped the states sees that they are written no more.
+///
+/// # Errors
+/// ENOENT where nothing is enabled, or what the system says.
+pub fn disable(dir: &Path) -> Result<(), Failure> {
+    let step = || format!("cannot remove {}", dir.display());
+    let meta = fs::symlink_metadata(dir).map_err(|e| Failure::new(&step(), &e))?;
+    // SAFETY: takes no argument and cannot fail.
+    if !meta.is_dir() || meta.uid() != unsafe { libc::geteuid() } {
+        let message = format!("{} is not yours; remove it by hand", dir.display());
+        return Err(Failure { message, errno: libc::EPERM });
+    }
+    // Half of a set, or an older one, has nobody to tell.
+    let told = Access::open(dir).map(|access| access.stop());
+    if let Ok(Err(error)) = told {
+        return Err(Failure::new("cannot tell the readers", &error));
+    }
+    remove(dir).map_err(|e| Failure::new(&step(), &e))
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    fs::remove_dir_all(dir)
+}

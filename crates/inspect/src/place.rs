@@ -1,0 +1,84 @@
+//! Where the pins are.
+//!
+//! ```text
+//! /sys/fs/bpf/modnet/          0750 root:GROUP; closed to everybody else
+//!     states  control          0660: the states, the slots' counters; frozen: only programs write them
+//!     chosen                   0640: which socket has which slot
+//!     wanted                   0660: where a reader says which socket it wants
+//!     programs/                0700: what keeps the programs where they are
+//! ```
+//! What is mapped must be opened for reading and writing, since the kernel maps nothing else shared; hence the freezing.
+//! `MODNET_BPF_DIR` names another directory of a bpf file system, for tests and for a second, separate set.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Environment variable that overrides the directory.
+pub const DIR_ENV: &str = "MODNET_BPF_DIR";
+/// Where it is else.
+pub const DIR: &str = "/sys/fs/bpf/modnet";
+/// Bytes of what the map `chosen` holds, of which the first 4 are the slot.
+pub const CHOSEN_BYTES: usize = 8;
+/// What root puts into `wanted`, and asks, to have the programs say that they end.
+pub const STOP: u32 = u32::MAX;
+/// The slot of a socket that has none.
+pub const NO_SLOT: u32 = u32::MAX;
+
+/// A pinned map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Map {
+    /// The states.
+    States,
+    /// One [`crate::access::Control`].
+    Control,
+    /// Which socket has which slot.
+    Chosen,
+    /// Which socket somebody wants.
+    Wanted,
+}
+
+impl Map {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::States, Self::Control, Self::Chosen, Self::Wanted];
+
+    /// File and map have the same name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::States => "states",
+            Self::Control => "control",
+            Self::Chosen => "chosen",
+            Self::Wanted => "wanted",
+        }
+    }
+
+    /// Whether it is opened for reading only.
+    #[must_use]
+    pub fn is_read_only(self) -> bool {
+        self == Self::Chosen
+    }
+
+    /// Whether no process may write it.
+    #[must_use]
+    pub fn is_frozen(self) -> bool {
+        matches!(self, Self::States | Self::Control)
+    }
+
+    /// Its pin below `dir`.
+    #[must_use]
+    pub fn pin(self, dir: &Path) -> PathBuf {
+        dir.join(self.name())
+    }
+}
+
+/// The directory that this process means.
+#[must_use]
+pub fn directory() -> PathBuf {
+    env::var_os(DIR_ENV).filter(|dir| !dir.is_empty()).map_or_else(|| DIR.into(), PathBuf::from)
+}
+
+/// The pins of the programs.
+#[must_use]
+pub fn programs(dir: &Path) -> PathBuf {
+    dir.join("programs")
+}

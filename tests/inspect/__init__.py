@@ -1,0 +1,1 @@
+"""Inspection: states that the kernel writes, the sampled way, and who may have which."""
