@@ -11,7 +11,7 @@ from experiments.common import cli, cpu, traces
 from experiments.common.errors import ExperimentError
 from experiments.common.machine import REPOSITORY, build, machine
 from experiments.common.report import Report
-from experiments.inspection import analysis, measure, plan, transfer
+from experiments.inspection import analysis, measure, plan, reader, transfer
 
 _TRACES = REPOSITORY.parent / "shared/data/traces"
 
@@ -28,6 +28,12 @@ def main() -> None:
     }
     for name, words in allowed.items():
         parser.add_argument(f"--{name}", type=cli.listed(words), metavar="A,B", help=f"of {', '.join(words)}")
+    parser.add_argument(
+        "--source",
+        choices=reader.SOURCES,
+        default=reader.SOURCES[0],
+        help="where states are read from (default %(default)s)",
+    )
     parser.add_argument(
         "--seconds", type=float, metavar="S", help=f"of a steady case (default {plan.Length.steady_s:g})"
     )
@@ -71,11 +77,15 @@ def _run(arguments: argparse.Namespace) -> tuple[Report, analysis.Results]:
     built = build([["tc", "-V"]], product=True)
     stolen = cpu.stolen_s()
     bench = measure.Bench(length, {name: steps for name, (steps, _) in found.items()})
-    with cli.progress() as progress:
+    with reader.enabled(arguments.source), cli.progress() as progress:
         task = progress.add_task("cases", total=len(cases))
         results = bench.run(cases, lambda: progress.advance(task))
     facts["hypervisor_took_s"] = round(cpu.stolen_s() - stolen, 2)
-    built |= {"source": "sampled", "every_ms": transfer.EVERY_S * 1000, "length": dataclasses.asdict(length)}
+    built |= {
+        "source": arguments.source,
+        "every_ms": transfer.EVERY_S * 1000,
+        "length": dataclasses.asdict(length),
+    }
     used = {case.link: origins[case.link] for case in cases if case.link in origins}
     data = {"traces": used, "bytes": "zeros"}
     return Report(facts, built, data, analysis.rows(results, origins), analysis.checks(results)), results

@@ -118,7 +118,7 @@ def _moments(found: transfer.Transfer, rates: Sequence[tuple[int, float]]) -> li
             "bandwidth": best.rate if best else None,
             "rate": bandwidth.rate.recent,
             "pair": bandwidth.pair.estimate,
-            "kernel": reading.delivery_rate or None,
+            "kernel": float(reading.delivery_rate) or None,
         }
         at_s = (reading.updated_ns - begun) / 1e9
         queued = reading.write_seq != reading.snd_nxt

@@ -1,67 +1,60 @@
-"""Reading a connection's state: from TCP_INFO, as modules do where the kernel's state is not mapped.
+"""Reading a connection's state as a module reads its flow's: `modnet.calls.map_state`, from either source.
 
-`read()` gives what `modnet.estimate.Snapshot` asks for. It must not estimate.
+| source | is |
+| --- | --- |
+| bpf | written by the kernel with every packet: `modnet inspect enable`, in a folder of this run's own |
+| sampled | taken from TCP_INFO, at most every ten milliseconds: where the other cannot be had |
+
+Rule: what this run enabled is disabled with it. It must not estimate.
 """
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
-import struct
-import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
 
-# struct tcp_info of linux/tcp.h, up to tcpi_bytes_retrans (Linux 4.19).
-_INFO = struct.Struct("=8B24I4Q6I4Q2I2Q")
-_MSS, _SRTT, _RETRANS = 10, 23, 31
-_ACKED, _NOTSENT, _MIN_RTT, _RATE, _DELIVERED, _SENT, _RESENT = 34, 38, 39, 42, 46, 48, 49
-_SEQUENCES = 1 << 32
+from modnet import calls, inspection
+from modnet.errors import ModnetError
 
+from experiments.common import owner
+from experiments.common.errors import ExperimentError
 
-@dataclass(frozen=True)
-class Packet:
-    """No packet: TCP_INFO tells of none."""
-
-    arrival_ns: int = 0
-    sent_ns: int = 0
-    acked_bytes: int = 0
+SOURCES = ("bpf", "sampled")
+Reading: TypeAlias = Any
+"""A `modnet._native.TcpSnapshot`: all that `modnet.estimate.Snapshot` asks for, and more."""
+_PINS = Path("/sys/fs/bpf")
+_FOLDER = "MODNET_BPF_DIR"
 
 
-_NONE = (Packet(), Packet())
+@contextlib.contextmanager
+def enabled(source: str) -> Iterator[None]:
+    """Connections opened meanwhile are read from `source`. Raises where that cannot be had.
+
+    By the folder alone: `MODNET_INSPECT` is read once in a process, and tests read from both.
+    """
+    folder = _PINS / f"modnet-experiment-{owner.new_tag()}"
+    before = os.environ.get(_FOLDER)
+    os.environ[_FOLDER] = str(folder)
+    try:
+        if source == "bpf":
+            try:
+                inspection.enable()
+            except ModnetError as error:
+                raise ExperimentError(f"{error}; or measure with --source sampled") from None
+        yield
+    finally:
+        if folder.exists():
+            inspection.disable()
+        if before is None:
+            del os.environ[_FOLDER]
+        else:
+            os.environ[_FOLDER] = before
 
 
-@dataclass(frozen=True, slots=True)
-class Sampled:
-    """A connection's state at the moment of reading; sequence numbers count from its first byte."""
-
-    updated_ns: int
-    snd_una: int
-    snd_nxt: int
-    write_seq: int
-    mss: int
-    delivered: int
-    bytes_acked: int
-    delivery_rate: float
-    srtt_us: int
-    min_rtt_us: int
-    retransmits: int
-    packets: tuple[Packet, Packet] = _NONE
-
-
-def read(connection: socket.socket) -> Sampled:
-    """The state now; one system call."""
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO.size)
-    fields = _INFO.unpack(info)
-    sent = fields[_SENT] - fields[_RESENT]
-    return Sampled(
-        updated_ns=time.monotonic_ns(),
-        snd_una=fields[_ACKED] % _SEQUENCES,
-        snd_nxt=sent % _SEQUENCES,
-        write_seq=(sent + fields[_NOTSENT]) % _SEQUENCES,
-        mss=fields[_MSS],
-        delivered=fields[_DELIVERED],
-        bytes_acked=fields[_ACKED],
-        delivery_rate=float(fields[_RATE]),
-        srtt_us=fields[_SRTT],
-        min_rtt_us=fields[_MIN_RTT],
-        retransmits=fields[_RETRANS],
-    )
+def of(connection: socket.socket) -> Callable[[], Reading]:
+    """What reads this connection's state, as it stands together."""
+    return calls.map_state(connection.fileno()).snapshot

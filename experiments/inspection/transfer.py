@@ -7,11 +7,13 @@ It must not know of links or estimators.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import select
 import socket
 import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,7 +33,7 @@ _PIECE = memoryview(bytes(1 << 16))
 class Transfer:
     """What was read of one connection; `marks` are the readings' numbers at which a response began."""
 
-    readings: list[reader.Sampled] = field(default_factory=list)
+    readings: list[reader.Reading] = field(default_factory=list)
     marks: list[int] = field(default_factory=list)
 
 
@@ -46,10 +48,8 @@ def bulk(hosts: Hosts, seconds: float, size: int | None = None) -> Transfer:
             look()
             with contextlib.suppress(BlockingIOError):
                 left -= connection.send(_PIECE[:left])
-        while size is not None and found.readings[-1].bytes_acked < size:
-            _late(end_s)
-            _await(connection, 0)
-            look()
+        if size is not None:
+            _drain(connection, look)
     return found
 
 
@@ -71,12 +71,7 @@ def responses(hosts: Hosts, count: int, size: int, pause_s: float) -> Transfer:
                 with contextlib.suppress(BlockingIOError):
                     left -= connection.send(_PIECE[:left])
                 look()
-        acknowledged = found.readings[-1].bytes_acked
-        while acknowledged < count * size:
-            _late(end_s)
-            _await(connection, 0)
-            look()
-            acknowledged = found.readings[-1].bytes_acked
+        _drain(connection, look)
     return found
 
 
@@ -94,13 +89,14 @@ def _connection(
             client = hosts.client.popen(argv, stderr=subprocess.DEVNULL)
             connection, _ = listener.accept()
         next_s = 0.0
+        read = reader.of(connection)
 
         def look() -> None:
             nonlocal next_s
             now_s = time.monotonic()
             if now_s >= next_s:
                 next_s = now_s + EVERY_S
-                found.readings.append(reader.read(connection))
+                found.readings.append(read())
 
         with client, connection:
             try:
@@ -118,6 +114,17 @@ def _await(connection: socket.socket, events: int) -> bool:
     poller = select.poll()
     poller.register(connection, events)
     return any(happened & events for _, happened in poller.poll(EVERY_S * 1000))
+
+
+def _drain(connection: socket.socket, look: Callable[[], None]) -> None:
+    """Reads on until all is acknowledged: by the socket's own word, whatever is being measured."""
+    begun_s = time.monotonic()
+    while struct.unpack("i", fcntl.ioctl(connection, termios.TIOCOUTQ, bytes(4)))[0]:
+        _late(begun_s)
+        _await(connection, 0)
+        look()
+    _await(connection, 0)
+    look()
 
 
 def _late(since_s: float) -> None:
