@@ -94,29 +94,64 @@ def test_recorded_responses_whose_heads_pass_a_bucket_at_once(every_ns):
     assert ends == [pytest.approx(PAYLOAD_1MBIT, rel=0.05)] * len(ends)
 
 
-def test_a_train_too_short_for_a_rate_leaves_the_kernel_s_and_the_pairs_the_lower_of_both():
-    # Read once in each response: there is a beginning and no slope.
-    link = Link(10 * RATE).carry(responses(3, 12 * MSS, SECOND))
+def once(link):
+    """One reading at the end of each response, with a rate by the kernel that is a fifth too high."""
     ends = [s for s in link if s.bytes_acked and s.snd_una == s.snd_nxt]
-    bandwidth = Bandwidth()
-    bandwidth.observe(link[0])
-    for number, end in enumerate(ends):
-        bandwidth.observe(replace(end, delivery_rate=12 * RATE + number))
+    return [link[0], *(replace(end, delivery_rate=12 * RATE + n) for n, end in enumerate(ends))]
+
+
+def test_responses_that_are_read_once_leave_the_pairs_and_without_them_the_kernel_as_a_bound():
+    readings = once(Link(10 * RATE).carry(responses(3, 12 * MSS, SECOND)))
+    assert fed(readings).best().source == "pair"
+    assert fed(readings).estimate == pytest.approx(10 * RATE, rel=0.01)
+    alone = fed(sampled(readings)).best()
+    assert alone.source == "kernel" and alone.rate == pytest.approx(12 * RATE, rel=0.01)
+    assert alone.confidence < 0.2
+
+
+def test_a_rate_from_before_is_better_than_the_kernel_s_word_on_what_came_at_once():
+    long = Link(RATE).carry(burst(100_000))
+    whole = replace(
+        long[-1],
+        updated_ns=long[-1].updated_ns + SECOND,
+        snd_una=long[-1].snd_una + 50_000,
+        snd_nxt=long[-1].snd_nxt + 50_000,
+        write_seq=long[-1].write_seq + 50_000,
+        bytes_acked=long[-1].bytes_acked + 50_000,
+        delivered=long[-1].delivered + 35,
+        delivery_rate=7000 * RATE,
+    )
+    assert fed(sampled([*long, whole])).estimate == pytest.approx(RATE, rel=0.05)
+
+
+def test_of_the_kernel_and_the_pairs_the_lower_counts():
+    # Read twice in each response: something waited, and there is no slope of eight packets yet.
+    link = Link(10 * RATE, cwnd=14).carry(responses(3, 14 * MSS, SECOND))
+    readings = [link[0], *(s for s in link if s.bytes_acked // MSS % 14 in (7, 13))]
+    bandwidth = fed(replace(s, delivery_rate=12 * RATE + n) for n, s in enumerate(readings))
     assert bandwidth.best().source == "kernel"
     assert bandwidth.estimate == pytest.approx(10 * RATE, rel=0.01)
-    without_pairs = Bandwidth()
-    without_pairs.observe(link[0])
-    for end in sampled(ends):
-        without_pairs.observe(replace(end, delivery_rate=12 * RATE))
-    assert without_pairs.estimate == 12 * RATE
 
 
-def test_in_slow_start_on_a_long_path_the_pairs_are_believed_before_the_lower_bounds():
-    link = Link(10 * RATE, rtt_ns=100 * MS).carry(burst(60 * MSS))
-    bandwidth = fed(replace(s, delivery_rate=s.delivered * MSS / 0.1) for s in link)
-    assert bandwidth.rate.recent < 0.6 * 10 * RATE
+def test_where_the_window_is_small_for_a_long_path_the_pairs_are_believed_before_the_lower_bounds():
+    link = Link(10 * RATE, rtt_ns=100 * MS, cwnd=6, cwnd_limit=6).carry(burst(60 * MSS))
+    bandwidth = fed(replace(s, delivery_rate=6 * MSS / 0.1 + s.delivered) for s in link)
+    assert bandwidth.rate.recent < 0.2 * 10 * RATE
     assert bandwidth.best().source == "pair"
     assert bandwidth.estimate == pytest.approx(10 * RATE, rel=0.01)
+
+
+def test_a_lower_bound_counts_where_there_is_nothing_else_or_it_is_more():
+    link = Link(10 * RATE, rtt_ns=100 * MS, cwnd=6, cwnd_limit=6).carry(burst(60 * MSS))
+    alone = fed(sampled(link))
+    assert alone.best().source == "rate" and alone.confidence < 0.3
+    assert alone.estimate < 0.2 * 10 * RATE
+    # The link becomes a hundred times faster; a trickle of three times what was known shows that, in part.
+    faster = Link(lambda at_ns: RATE if at_ns < SECOND else 100 * RATE, rtt_ns=50 * MS)
+    trickle = [replace(w, at_ns=SECOND + i * 4 * MS, size=1500) for i, w in enumerate(burst(1) * 500)]
+    more = fed(faster.carry([*burst(50_000), *trickle]))
+    assert more.estimate == pytest.approx(3 * RATE, rel=0.1)
+    assert more.confidence < 0.3
 
 
 def test_the_kernel_s_word_on_a_bucket_s_first_packets_is_not_heard():

@@ -1,9 +1,11 @@
 """The rate of acknowledgement: right on every link, and each case of the table of what fools it."""
 
+from dataclasses import replace
+
 import pytest
 from modnet.estimate import DeliveryRate
 
-from tests.estimate.link import MS, MSS, SECOND, Link, Write, burst, look, responses, sampled
+from tests.estimate.link import MS, MSS, SECOND, Link, Packet, Write, burst, look, responses, sampled
 
 RATE = 125_000.0
 
@@ -76,14 +78,47 @@ def test_an_application_that_sends_more_than_was_known_raises_it():
 
 
 def test_a_window_that_is_small_for_a_long_path_makes_it_a_lower_bound():
-    # Slow start over 100 ms: ten packets take 12 ms of each round trip, the next round twenty.
-    snapshots = Link(10 * RATE, rtt_ns=100 * MS).carry(burst(60 * MSS))
-    short = rate_of(snapshots)
-    assert short.recent < 0.6 * 10 * RATE
-    assert short.trust < 0.3
-    long = rate_of(Link(10 * RATE, rtt_ns=100 * MS, cwnd_limit=200).carry(burst(3_000_000)))
-    assert long.recent == pytest.approx(10 * RATE, rel=0.01)
-    assert long.trust > 0.9
+    # Six packets take 7 ms of each 100.
+    small = rate_of(Link(10 * RATE, rtt_ns=100 * MS, cwnd=6, cwnd_limit=6).carry(burst(60 * MSS)))
+    assert small.recent < 0.2 * 10 * RATE
+    assert small.bound
+    large = rate_of(Link(10 * RATE, rtt_ns=100 * MS, cwnd_limit=200).carry(burst(3_000_000)))
+    assert large.recent == pytest.approx(10 * RATE, rel=0.01)
+    assert not large.bound and large.trust > 0.9
+
+
+def test_the_first_flight_tells_the_rate_of_a_long_path_and_lower_bounds_do_not_lower_it():
+    rate = DeliveryRate()
+    for snapshot in Link(10 * RATE, rtt_ns=100 * MS, cwnd=16).carry(burst(90 * MSS)):
+        rate.observe(snapshot)
+        assert rate.recent is None or rate.recent == pytest.approx(10 * RATE, rel=0.01)
+    assert rate.recent is not None
+
+
+def test_a_lull_before_the_last_acknowledgement_is_left_out_until_the_next_one_shows_that_it_lasts():
+    before = Link(RATE).carry(burst(60 * MSS))[:50]
+    late = [
+        replace(
+            before[-1],
+            updated_ns=(at := before[-1].updated_ns + n * 400 * MS),
+            bytes_acked=before[-1].bytes_acked + n * MSS,
+            delivered=before[-1].delivered + n,
+            snd_una=before[-1].snd_una + n * MSS,
+            packets=(Packet(at, at - 300 * MS, MSS), Packet(at - 400 * MS, at - 700 * MS, MSS)),
+        )
+        for n in (1, 2)
+    ]
+    assert rate_of([*before, late[0]]).recent == pytest.approx(RATE, rel=0.01)
+    assert rate_of([*before, *late]).recent < 0.6 * RATE
+
+
+def test_a_lower_bound_near_what_is_known_confirms_it():
+    # As a congestion control that keeps the queue empty does: 95 % of the link, and nothing ever waits.
+    paced = [Write(SECOND + i * round(MSS * SECOND / (0.95 * RATE)), MSS) for i in range(200)]
+    snapshots = Link(RATE, rtt_ns=50 * MS).carry([Write(0, 50_000), *paced])
+    rate = rate_of(snapshots)
+    assert rate.recent == pytest.approx(RATE, rel=0.01) and not rate.bound
+    assert rate.at_ns == pytest.approx(snapshots[-1].updated_ns, abs=100 * MS)
 
 
 def test_compressed_acknowledgements_hardly_move_it():

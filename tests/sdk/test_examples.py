@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from modnet.loader import load, parse
 from modnet.module import Module
 from modnet.testing import Playback, check_chunking, play
+
+from tests.estimate.link import Link, burst
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -64,6 +67,25 @@ def test_count_counts_and_stays_native(caplog: pytest.LogCaptureFixture) -> None
         playback.closed()
     assert module.counters() == {"connections": 3, "bytes_outbound": 18, "bytes_inbound": 9}
     assert caplog.records[0].getMessage().startswith("192.0.2.1: 6 bytes out, 3 in, ")
+
+
+def test_bandwidth_log_prints_each_client_s_bandwidth_in_at_most_twenty_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = example("bandwidth_log.py")
+    asked = []
+    monkeypatch.setattr(module, "every", lambda seconds, call: asked.append(seconds))
+    module.start()
+    assert asked == [0.005]
+    snapshots = Link(rate=125_000.0).carry(burst(100_000))
+    tcp = SimpleNamespace(snapshot=lambda: snapshots.pop(0))
+    playback = Playback(module, tcp=tcp)
+    playback.outbound(b"answer")
+    while snapshots:
+        module.look()
+    playback.closed()
+    assert capsys.readouterr().out.startswith("('192.0.2.1', 40000) Measure(rate=125000.0, confidence=0.7")
+    assert len((EXAMPLES / "bandwidth_log.py").read_text().splitlines()) <= 20
 
 
 @pytest.fixture(scope="module")

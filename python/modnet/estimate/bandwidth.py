@@ -6,7 +6,9 @@
 | `kernel` | the kernel's `delivery_rate`, no more than the packet pairs say | 0.4, after eight packets |
 | `pair` | `PacketPair.estimate` | 0.3 |
 
-While nothing waits in the network the sender is the limit, and the kernel's rate is a lower bound: 0.2.
+While nothing is seen to wait in the network the sender may be the limit, and rates are lower bounds: `rate`
+counts then where it is more than the best of the others or there is no other, `kernel` only where there is
+no other.
 
 Trust halves every two seconds after the measure: mobile links change that fast. The most trusted source
 counts, so a rate of ten seconds ago gives way to a packet pair of now, and where there is nothing newer it
@@ -31,7 +33,9 @@ __all__ = ["Bandwidth", "Measure", "Source"]
 
 Source: TypeAlias = Literal["rate", "kernel", "pair"]
 _HALF_LIFE_NS = 2e9
-_KERNEL, _KERNEL_BOUND, _PAIR = 0.4, 0.2, 0.3
+_KERNEL, _PAIR = 0.4, 0.3
+# The trust in a lower bound, of that in the same rate with a queue.
+_BOUND = 0.3
 
 
 class Measure(NamedTuple):
@@ -54,7 +58,7 @@ class Bandwidth:
     `flow.bandwidth.estimate` when there is something to decide.
     """
 
-    __slots__ = ("_heard", "_kernel", "_kernel_ns", "_kernel_trust", "_now_ns", "_pair_ns", "pair", "rate")
+    __slots__ = ("_heard", "_kernel", "_kernel_bound", "_kernel_ns", "_now_ns", "_pair_ns", "pair", "rate")
 
     def __init__(self) -> None:
         self.pair = PacketPair()
@@ -64,7 +68,7 @@ class Bandwidth:
         self._heard = 0.0
         self._kernel = 0.0
         self._kernel_ns = 0
-        self._kernel_trust = 0.0
+        self._kernel_bound = False
         self._pair_ns = 0
         self._now_ns = 0
 
@@ -82,8 +86,8 @@ class Bandwidth:
             train, mss = self.rate.train, snapshot.mss
             if kernel > 0 and train.size >= LEAST * mss:
                 self._kernel, self._kernel_ns = kernel, self._now_ns
-                waited = train.waited_ns * kernel >= mss * 1e9
-                self._kernel_trust = _KERNEL if waited else _KERNEL_BOUND
+                # Where all came at once nobody has seen it wait: it may have passed a bucket whole.
+                self._kernel_bound = len(train.points) < 2 or train.waited_ns * kernel < mss * 1e9
 
     @property
     def estimate(self) -> float | None:
@@ -100,17 +104,28 @@ class Bandwidth:
     def best(self) -> Measure | None:
         """The most trusted measure; None while there is none. Costs some microseconds: ask when deciding."""
         found: list[Measure] = []
+        bound: Measure | None = None
         rate = self.rate
         if rate.recent is not None:
-            found.append(Measure(rate.recent, rate.trust * self._fresh(rate.at_ns), "rate"))
+            trust = rate.trust * self._fresh(rate.at_ns)
+            if rate.bound:
+                bound = Measure(rate.recent, _BOUND * trust, "rate")
+            else:
+                found.append(Measure(rate.recent, trust, "rate"))
         pair = self.pair.estimate
         if pair is not None:
             found.append(Measure(pair, _PAIR * self._fresh(self._pair_ns), "pair"))
         if self._kernel > 0:
-            # A burst raises both; the lower one has seen less of it.
-            value = self._kernel if pair is None else min(self._kernel, pair)
-            found.append(Measure(value, self._kernel_trust * self._fresh(self._kernel_ns), "kernel"))
-        return max(found, key=lambda measure: measure.confidence, default=None)
+            trust = _KERNEL * self._fresh(self._kernel_ns)
+            if not self._kernel_bound:
+                # A burst raises both; the lower one has seen less of it.
+                value = self._kernel if pair is None else min(self._kernel, pair)
+                found.append(Measure(value, trust, "kernel"))
+            elif bound is None and not found:
+                # It may be a bucket's burst as well: not to be held against any other.
+                bound = Measure(self._kernel, _BOUND * trust, "kernel")
+        best = max(found, key=lambda measure: measure.confidence, default=None)
+        return bound if bound and (best is None or bound.rate > best.rate) else best
 
     def _fresh(self, at_ns: int) -> float:
         return float(0.5 ** (max(0, self._now_ns - at_ns) / _HALF_LIFE_NS))

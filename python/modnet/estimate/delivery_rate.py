@@ -16,7 +16,7 @@ What fools it, and what is done:
 - Compressed acknowledgements: too much in a short train. Fewer than eight packets say nothing, and the
   slowest tail counts.
 - Delayed acknowledgements: a timer of 40 ms ends a train, too little. Less than two last packets are left
-  out.
+  out, and so is a last gap that alone would change much.
 - A change of the link: for a quarter of a second or 16 packets the window holds the time before.
 
 Must not: use the kernel's `delivery_rate`, which looks back a round trip: a long queue makes that seconds,
@@ -45,10 +45,11 @@ _JUDGE_NS = WINDOW_NS // 10
 # be wrong by one, and the kernel's own rate is better then.
 _FEW = 6
 _BLUR = 8
-# The trust in a lower bound, of that in a rate: less than in a packet pair.
-_BOUND = 0.3
 # Sent in less than this share of the time that it took to arrive: the network was the reason.
 _DRIVEN = 0.75
+# A lower bound so near to what is known confirms it: congestion controls that keep queues short leave nothing
+# else to see.
+_NEAR = 1.1
 # Large packets through HTB leave a tenth of the misses of the other order; single packets make the two alike.
 _EXPLAINS = 0.7
 
@@ -63,13 +64,24 @@ class _Slope(NamedTuple):
 class DeliveryRate:
     """Bandwidth by the rate of acknowledgement, in bytes/s of payload."""
 
-    __slots__ = ("_at_ns", "_best", "_early", "_judged_ns", "_recent", "_trust", "_unjudged", "train")
+    __slots__ = (
+        "_at_ns",
+        "_best",
+        "_bound",
+        "_early",
+        "_judged_ns",
+        "_recent",
+        "_trust",
+        "_unjudged",
+        "train",
+    )
 
     def __init__(self) -> None:
         self.train = Train()
         """What the rate is taken from."""
         self._recent: float | None = None
         self._trust = 0.0
+        self._bound = False
         self._at_ns = 0
         self._best: deque[tuple[int, float]] = deque()
         self._early = False
@@ -86,17 +98,22 @@ class DeliveryRate:
 
     @property
     def trust(self) -> float:
-        """How far `recent` could be trusted when it was measured, from 0 to 1.
+        """How far `recent` could be trusted at `at_ns`, from 0 to 1.
 
-        n / (n + 6) for n packets; less where single packets are unknown and readings were far apart, and
-        where the rate is a lower bound only: nothing ever waited, so the sender was the limit.
+        n / (n + 6) for n packets; less where single packets are unknown and readings were far apart.
         """
         self._judge_now()
         return self._trust
 
     @property
+    def bound(self) -> bool:
+        """Whether `recent` is a lower bound only: nothing waited in the network, the sender was the limit."""
+        self._judge_now()
+        return self._bound
+
+    @property
     def at_ns(self) -> int:
-        """When `recent` was measured, by CLOCK_MONOTONIC; 0 before."""
+        """When `recent` was measured, or confirmed by a lower bound near it; CLOCK_MONOTONIC, 0 before."""
         self._judge_now()
         return self._at_ns
 
@@ -133,11 +150,14 @@ class DeliveryRate:
         slope = self._slope(points, begun)
         if slope is None:
             return
-        if not slope.driven and self._recent is not None and slope.rate <= self._recent:
+        if not slope.driven and self._recent is not None and slope.rate <= _NEAR * self._recent:
+            if slope.rate * _NEAR >= self._recent:
+                self._at_ns = points[-1].at_ns
             return
         self._recent, self._at_ns = slope.rate, points[-1].at_ns
         blur = slope.time_ns / (slope.time_ns + _BLUR * self.train.blur_ns)
-        self._trust = slope.packets / (slope.packets + _FEW) * blur * (1.0 if slope.driven else _BOUND)
+        self._trust = slope.packets / (slope.packets + _FEW) * blur
+        self._bound = not slope.driven
         best = self._best
         while best and best[-1][1] <= slope.rate:
             best.pop()
@@ -153,6 +173,8 @@ class DeliveryRate:
             return None
         if len(points) > 3:
             self._early = _early(points)
+            if not self._early and _lull(points):
+                last = points[-2]
         rate, start = 0.0, None
         for point in _starts(points, begun, mss):
             arrived = last.arrived - point.arrived
@@ -163,7 +185,7 @@ class DeliveryRate:
                     rate, start = counted * 1e9 / time_ns, point
         if start is None or rate <= 0:
             return None
-        driven = _driven(points, start, mss * 1e9 / rate)
+        driven = _driven(points, start, last, mss * 1e9 / rate)
         return _Slope(rate, (last.arrived - start.arrived) / mss, last.at_ns - start.at_ns, driven)
 
 
@@ -182,14 +204,22 @@ def _starts(points: deque[Point], begun: Point, mss: int) -> Iterator[Point]:
             yield point
 
 
-def _driven(points: deque[Point], start: Point, packet_ns: float) -> bool:
+def _lull(points: deque[Point]) -> bool:
+    """Whether the last gap alone makes the rate by a third less. If it is the link that has changed, the next
+    acknowledgement shows it.
+    """
+    first, before, last = points[0], points[-2], points[-1]
+    gap_ns, time_ns = last.at_ns - before.at_ns, before.at_ns - first.at_ns
+    return 2 * gap_ns > time_ns and 4 * (last.arrived - before.arrived) < before.arrived - first.arrived
+
+
+def _driven(points: deque[Point], start: Point, last: Point, packet_ns: float) -> bool:
     """Whether the network was the limit from `start` on: everything waited longer than a packet takes, or was
     sent in less time than it took to arrive.
     """
-    last = points[-1]
     if start.sent_ns and 0 <= last.sent_ns - start.sent_ns <= _DRIVEN * (last.at_ns - start.at_ns):
         return True
-    return all(point.delay_ns >= packet_ns for point in points if point.at_ns >= start.at_ns)
+    return all(point.delay_ns >= packet_ns for point in points if start.at_ns <= point.at_ns <= last.at_ns)
 
 
 def _early(points: deque[Point]) -> bool:

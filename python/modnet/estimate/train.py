@@ -29,8 +29,6 @@ LEAST_PACKETS = 16
 # the rest do; so a window has half as many, evenly spaced, and a young train more than enough.
 _MOST_POINTS = 96
 _STEP_NS = WINDOW_NS * 2 // _MOST_POINTS
-
-
 # A train's first packets have nobody to wait for.
 HEAD_PACKETS = 8
 _LONG_NS = 1 << 62
@@ -139,9 +137,9 @@ class Train:
             points = self.points = deque((new[0],))
             self.begun, self.size = new[0], 0
             self._step_ns, self.waited_ns = 0, _LONG_NS
-        if self.size > HEAD_PACKETS * self.mss:
-            self.waited_ns = min(self.waited_ns, new[0].delay_ns)
         self.size += growth
+        if self.size > HEAD_PACKETS * self.mss:
+            self.waited_ns = min(self.waited_ns, new[-1].delay_ns)
         for point in new:
             # Not later: the same acknowledgement, of which more is known now; or the last but one at the end.
             if len(points) > 1 and (

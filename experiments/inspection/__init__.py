@@ -1,0 +1,1 @@
+"""How far the estimators of `modnet.estimate` are from the truth, on shaped links and recorded traces."""
