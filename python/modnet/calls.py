@@ -52,8 +52,8 @@ def getsockets(cpu_mask: int = ALL_CPUS, max: int = 64) -> list[tuple[int, int]]
 
 def map_state(fd: int) -> _native.Tcp:
     """The TCP state of a descriptor: of a TCP socket its own; of a module's `right` that leads to a next
-    module, and of an application's intermediate socket, the real socket's. When `fd` has been closed, the
-    last state read stands.
+    module, and of an application's intermediate socket, the real socket's. When `fd` has been closed,
+    there is nothing to read any more, or the last sample.
 
     EOPNOTSUPP: it is neither, or in the middle of a chain where nothing is enabled (`modnet doctor`).
     """

@@ -56,6 +56,8 @@ pub struct Watch {
 
 struct Slow {
     socket: Option<Socket>,
+    /// Which socket it is, known from the first reading on.
+    cookie: Option<u64>,
     sample: Option<SockState>,
     reason: Option<Reason>,
     tried: Option<u64>,
@@ -96,7 +98,7 @@ impl Watch {
     }
 
     fn of(socket: Socket, mode: Mode) -> Self {
-        let slow = Slow { socket: Some(socket), sample: None, reason: None, tried: None };
+        let slow = Slow { socket: Some(socket), cookie: None, sample: None, reason: None, tried: None };
         Self { mapped: OnceLock::new(), frozen: OnceLock::new(), mode, slow: Mutex::new(slow) }
     }
 
@@ -191,7 +193,7 @@ impl Watch {
         if self.mapped.get().is_none() && slow.tried.is_none_or(|tried| now > tried + AGAIN) {
             let is_first = slow.tried.is_none();
             slow.tried = Some(now);
-            match self.map(&slow) {
+            match self.map(&mut slow) {
                 Ok(mapped) => {
                     MAPPED.fetch_add(1, Ordering::Relaxed);
                     if let Some(state) = self.mapped.get_or_init(|| mapped).read() {
@@ -199,7 +201,7 @@ impl Watch {
                     }
                 }
                 Err(reason) => {
-                    if is_first && self.mode == Mode::Auto {
+                    if is_first && self.mode != Mode::Bpf {
                         count(&reason);
                     }
                     slow.reason = Some(reason);
@@ -222,7 +224,7 @@ impl Watch {
         }
     }
 
-    fn map(&self, slow: &Slow) -> Result<Mapped, Reason> {
+    fn map(&self, slow: &mut Slow) -> Result<Mapped, Reason> {
         if self.mode == Mode::Sampled {
             return Err(Reason::Forced);
         }
@@ -230,6 +232,10 @@ impl Watch {
         let access = Access::of_process()?;
         let slot = access.choose(socket)?;
         let cookie = sample::cookie(socket)?;
+        // Not the first: the number was another socket's before.
+        if *slow.cookie.get_or_insert(cookie) != cookie {
+            return Err(Reason::NotConnected);
+        }
         Mapped::new(Arc::clone(&access), slot, cookie).ok_or(Reason::NotConnected)
     }
 }
@@ -242,15 +248,16 @@ impl std::fmt::Debug for Watch {
 
 impl Slow {
     fn take(&mut self) -> Result<SockState, Reason> {
-        let socket = self.socket.as_ref().ok_or(Reason::NotConnected)?;
-        let state = sample::take(socket.fd()).map_err(|_| Reason::NotConnected)?;
-        if self.sample.is_some_and(|before| before.cookie != state.cookie) {
-            // Another socket has got the number.
-            self.socket = None;
-            return self.sample.ok_or(Reason::NotConnected);
+        let taken = self.socket.as_ref().and_then(|socket| sample::take(socket.fd()).ok());
+        if let Some(now) = taken {
+            if *self.cookie.get_or_insert(now.cookie) == now.cookie {
+                self.sample = Some(now);
+            } else {
+                // Another socket has got the number.
+                self.socket = None;
+            }
         }
-        self.sample = Some(state);
-        Ok(state)
+        self.sample.ok_or(Reason::NotConnected)
     }
 
     /// A last sample, if there was one before.
@@ -267,3 +274,7 @@ pub fn words_of(state: &SockState) -> [u64; WORDS] {
     // SAFETY: as large, integers without padding between them.
     unsafe { std::mem::transmute_copy(state) }
 }
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

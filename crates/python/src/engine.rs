@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use modnet_engine::engine::{Around, Config, Engine as Native};
+use modnet_engine::error::Error;
 use modnet_engine::hooks::{Forward, Hooks};
 use modnet_engine::pairs::Pairs;
 use modnet_engine::runtime::Runtime;
+use modnet_inspect::mode::Mode;
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
@@ -52,6 +54,7 @@ impl Engine {
         if send_queue == 0 {
             return Err(PyValueError::new_err("send_queue is at least 1 byte"));
         }
+        Mode::from_env().map_err(|line| raise(Error::new(libc::EINVAL, line)))?;
         // A module without hooks never meets the interpreter.
         let native: Arc<dyn Hooks> =
             if hooks.is_empty() { Arc::new(Forward) } else { Arc::new(PythonModule::new(module, &hooks)?) };

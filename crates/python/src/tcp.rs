@@ -260,7 +260,7 @@ fn layout() -> Vec<(&'static str, usize, usize)> {
     all
 }
 
-/// The state of a TCP socket whose descriptor is the caller's; a closed one keeps its last state.
+/// The state of a TCP socket whose descriptor is the caller's.
 #[pyfunction]
 fn calls_map_state(fd: i32) -> PyResult<Tcp> {
     let watch = modnet_engine::calls::state::map(fd).map_err(crate::registry::raise)?;

@@ -35,7 +35,7 @@ struct Behind {
 /// Least number of flows before the ended ones are looked for.
 const SWEEP: usize = 1024;
 
-/// The state of a descriptor. It is borrowed: when it has been closed, the last state read stands.
+/// The state of a descriptor. It is borrowed: when it has been closed, the last sample stands, or there is none.
 ///
 /// # Errors
 /// EBADF, ENOTSOCK; EOPNOTSUPP: it is neither TCP nor a pair whose real socket is known.
