@@ -71,6 +71,8 @@ def test_one_look_at_every_flow(modnet: Modnet, port: int, clients: list[socket.
     for flow in last:
         assert flow["local"] == f"127.0.0.1:{port}" and flow["chain"] == ["forwarder", "second"]
         assert flow["rate_outbound"] > 1e6 and flow["bytes_outbound"] > 1e5 and flow["bytes_inbound"] == 0
+        assert flow["source"] in ("bpf", "sampled") and flow["cwnd"] > 0 and flow["unsent"] >= 0
+        assert 0 < flow["srtt_us"] < 1e6 and flow["bandwidth"] > 1e5
 
 
 def test_filters_orders_and_a_plain_table(modnet: Modnet, port: int, clients: list[socket.socket]) -> None:

@@ -299,6 +299,7 @@ impl Flow {
             "bytes_inbound": inbound,
             "queued_outbound": queued_outbound,
             "queued_inbound": queued_inbound,
+            "tcp": super::published::tcp(self),
         })
     }
 }

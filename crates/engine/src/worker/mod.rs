@@ -19,6 +19,7 @@ mod conn;
 mod life;
 mod pipe;
 mod pools;
+mod published;
 mod pump;
 mod room;
 mod slab;
