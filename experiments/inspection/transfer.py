@@ -25,6 +25,7 @@ from experiments.net import Hosts
 
 EVERY_S = 0.001
 _CLIENT = Path(__file__).with_name("client.py")
+_SAMPLE_S = 0.011
 _PATIENCE_S = 60.0
 _PIECE = memoryview(bytes(1 << 16))
 
@@ -123,7 +124,8 @@ def _drain(connection: socket.socket, look: Callable[[], None]) -> None:
         _late(begun_s)
         _await(connection, 0)
         look()
-    _await(connection, 0)
+    # A sample is taken anew when the last is ten milliseconds old.
+    time.sleep(_SAMPLE_S)
     look()
 
 
