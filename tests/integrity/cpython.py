@@ -43,8 +43,8 @@ def suite(name: str) -> Suite:
     """One of the lists above."""
 
     def command(report: Path, only: str | None) -> list[str]:
-        # regrtest's own deadline shows where a test hangs.
-        argv = [python(), "-m", "test", "--timeout", "60", "--junit-xml", str(report), "-v"]
+        # regrtest's own deadline, of the whole file, shows where a test hangs.
+        argv = [python(), "-m", "test", "--timeout", "240", "--junit-xml", str(report), "-v"]
         # With both, regrtest takes no notice of -m.
         return [*argv, *RESOURCES.get(name, []), *(["-m", only] if only else ["-i", IGNORED]), name]
 
