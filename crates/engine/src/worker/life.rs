@@ -93,12 +93,12 @@ impl Worker {
         flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
         let app_gone = flow.machine.left_is_gone();
         if flow.right_is_tcp {
-            // An application that closes by word has neither duplicates of the real socket nor SO_LINGER on it.
+            // An application that closes by word has no SO_LINGER on the real socket.
             let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
             let in_order = flow.origin().position == 0 && pair.is_some_and(|pair| pair.is_closed());
             if reset || (!in_order && sock::close_is_reset(&flow.right)) {
                 sock::reset(&flow.right);
-            } else if !in_order {
+            } else {
                 sock::shutdown_write(&flow.right);
             }
         }
