@@ -66,8 +66,8 @@ def test_numbers_fall_and_names_rise() -> None:
 
 
 def test_ports_are_numbers() -> None:
-    rows = [row(flow=1, local="[::1]:443"), row(flow=2, local="10.0.0.2:80")]
-    assert [r.flow for r in view.ordered(rows, "port")] == [2, 1]
+    rows = [row(flow=1, local="[::1]:443"), row(flow=2, local="10.0.0.2:80"), row(flow=3, local="-")]
+    assert [r.flow for r in view.ordered(rows, "port")] == [3, 2, 1]
 
 
 @pytest.mark.parametrize(

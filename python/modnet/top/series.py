@@ -6,7 +6,8 @@
 | `srtt` | ms |
 | `in_flight` | bytes |
 | `unsent` | bytes |
-| `bandwidth` | bytes/s |
+| `bandwidth` | bytes/s, estimated |
+| `rate` | bytes/s, passed by the module |
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 from modnet.errors import UsageError
 from modnet.top.rows import Row
-from modnet.top.view import port
+from modnet.top.view import host, port
 
 __all__ = ["QUANTITIES", "UNITS", "Point", "Series", "chosen"]
 
@@ -51,7 +52,7 @@ class Series:
     def add(self, at: float, row: Row) -> None:
         """One look at the flow."""
         srtt = None if row.srtt_us is None else row.srtt_us / 1000
-        known = {
+        values = {
             "cwnd": row.cwnd,
             "srtt": srtt,
             "in_flight": row.in_flight,
@@ -59,7 +60,7 @@ class Series:
             "bandwidth": row.bandwidth,
             "rate": row.rate_outbound,
         }
-        self.points.append(Point(at, {name: known[name] for name in QUANTITIES}))
+        self.points.append(Point(at, values))
         if self.most is not None and len(self.points) > self.most:
             del self.points[0]
 
@@ -87,7 +88,7 @@ def chosen(rows: Sequence[Row], what: str) -> Row | None:
             return row.module == name and row.flow == int(number)
         if what.isdecimal():
             return what in (port(row.peer), port(row.local))
-        return what in (row.peer, row.peer.rpartition(":")[0].strip("[]"))
+        return what in (row.peer, host(row.peer))
 
     found = [row for row in rows if fits(row)]
     return max(found, key=lambda row: row.bytes_outbound, default=None)

@@ -9,7 +9,7 @@ from typing import Any
 from modnet.errors import UsageError
 from modnet.top.rows import Row
 
-__all__ = ["COLUMNS", "ORDERS", "Filter", "bytes_in_words", "cells", "ordered", "port"]
+__all__ = ["COLUMNS", "ORDERS", "Filter", "bytes_in_words", "cells", "host", "known_order", "ordered", "port"]
 
 
 def bytes_in_words(count: float | None) -> str:
@@ -26,6 +26,17 @@ def bytes_in_words(count: float | None) -> str:
 def port(address: str) -> str:
     """The port of `host:port`."""
     return address.rpartition(":")[2]
+
+
+def host(address: str) -> str:
+    """The address of `host:port`, without the brackets of IPv6."""
+    return address.rpartition(":")[0].strip("[]")
+
+
+def _port_number(row: Row) -> int:
+    """Below every port where it is not known: in the middle of a chain."""
+    number = port(row.local)
+    return int(number) if number.isdecimal() else -1
 
 
 def _rate(value: float | None) -> str:
@@ -54,7 +65,7 @@ def _by(name: str) -> Callable[[Row], Any]:
 _ALL = {
     "module": _Column("MODULE", lambda r: r.module, lambda r: r.module, False),
     "peer": _Column("PEER", lambda r: r.peer, lambda r: r.peer, False),
-    "port": _Column("PORT", lambda r: port(r.local), lambda r: int(port(r.local) or -1), False),
+    "port": _Column("PORT", lambda r: port(r.local), _port_number, False),
     "application": _Column("APP", lambda r: str(r.application), lambda r: r.application, False),
     "chain": _Column("CHAIN", lambda r: " ".join(r.chain), lambda r: r.chain, False),
     "out": _Column("OUT", lambda r: bytes_in_words(r.bytes_outbound), _by("bytes_outbound"), True),
@@ -105,10 +116,9 @@ class Filter:
         return [row for row in rows if self._passes(row)]
 
     def _passes(self, row: Row) -> bool:
-        host = row.peer.rpartition(":")[0].strip("[]")
         return (
             self.module in (None, row.module)
-            and self.peer in (None, row.peer, host)
+            and self.peer in (None, row.peer, host(row.peer))
             and (self.port is None or str(self.port) == port(row.local))
         )
 
