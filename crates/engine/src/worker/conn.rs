@@ -39,8 +39,6 @@ pub struct Pair {
     unread: bool,
     /// The network's end was shown: the flow ends the ordinary way.
     dirty: bool,
-    /// The same, of any pair.
-    ended: bool,
 }
 
 /// A pair's place in a pool.
@@ -63,8 +61,8 @@ impl Pair {
     /// A pair without a flow.
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
-        let (room, hung_up, closed, unread, dirty, ended) = (false, false, false, false, false, false);
-        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty, ended }
+        let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
+        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty }
     }
 
     /// A flow begins: what it is to be told at once.
@@ -124,9 +122,8 @@ impl Pair {
             if !word::half_close(seat.word()) {
                 return self.heed();
             }
-            self.dirty = true;
         }
-        self.ended = true;
+        self.dirty = true;
         sock::shutdown_write(&self.left);
         None
     }
@@ -157,7 +154,7 @@ impl Pair {
 
     /// Closes it, then tells the client.
     pub fn free(self) {
-        if self.ended {
+        if self.dirty {
             // A reader that has been shown the end hears of no reset after it. A close before all was read would be one.
             sock::discard_unread(&self.left);
         }
