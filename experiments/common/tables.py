@@ -19,6 +19,6 @@ def checks(on: Console, report: Report) -> None:
     """Each check with its value and bound."""
     made = Table("check", "value", "bound", "ok")
     for check in report.checks:
-        value = "-" if check.value is None else f"{check.value:.3g}"
+        value = "-" if check.value is None else f"{check.value:.4g}"
         made.add_row(check.name, value, check.bound, "yes" if check.ok else "[red]NO[/red]")
     on.print(made)
