@@ -21,6 +21,8 @@ __all__ = [
     "calls_getsockets",
     "calls_map_state",
     "calls_register",
+    "calls_yank",
+    "calls_yank_ready",
     "create_record",
     "find_record",
     "inspect_directory",
@@ -427,6 +429,12 @@ def calls_apply(target: int, chain: list[str]) -> None:
 
 def calls_getsockets(cpu_mask: int, most: int) -> list[tuple[int, int]]:
     """At most `most` stolen connections as (left, right)."""
+
+def calls_yank(fd: int, length: int, peek: bool, lock: str, dont_wait: bool) -> bytes:
+    """Takes or copies the last unsent bytes of a descriptor; `lock` is none, lock or unlock."""
+
+def calls_yank_ready(fd: int) -> int:
+    """The descriptor that has room (EPOLLWRNORM) while a yank that did not wait has its answer."""
 
 def calls_gate(cpu_mask: int) -> int:
     """The descriptor that is readable while there may be something for `calls_getsockets`."""
