@@ -18,9 +18,10 @@ MAY_KNOW = {
     "pool": {"abi"},
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
+    "revoke": {"abi"},
     "engine": {"abi", "pool", "inspect"},
     "ffi": {"abi", "engine", "inspect"},
-    "python": {"abi", "engine", "inspect"},
+    "python": {"abi", "engine", "inspect", "revoke"},
 }
 LONGEST = 600
 

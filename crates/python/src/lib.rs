@@ -9,6 +9,7 @@
 //! | [`hooks`] | calling hooks written in Python |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
+//! | [`revocation`] | the kernel yank |
 
 mod calls;
 mod engine;
@@ -16,6 +17,7 @@ mod flow;
 mod hooks;
 mod inspection;
 mod registry;
+mod revocation;
 mod tcp;
 
 use pyo3::prelude::*;
@@ -28,5 +30,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
+    revocation::register(module)?;
     registry::register(module)
 }
