@@ -57,11 +57,11 @@ impl Info {
         self.0[0]
     }
 
-    /// Whether something is missing: duplicate acknowledgements, lost segments, a timer that has run out
-    /// (`TCP_CA_Disorder` and above, or a backed-off timer).
+    /// Whether something is missing: duplicate acknowledgements, lost segments, a retransmission by timer
+    /// (`TCP_CA_Disorder` and above, or `tcpi_retransmits`).
     #[must_use]
     pub fn is_recovering(&self) -> bool {
-        matches!(self.0[1], 1 | 3 | 4) || self.0[2] > 0 || self.0[4] > 0
+        matches!(self.0[1], 1 | 3 | 4) || self.0[2] > 0
     }
 
     /// Whether all of [`negotiated`]'s `bits` were.

@@ -49,6 +49,8 @@ pub enum Repair {
     On = 1,
     /// Leave, and send a window probe: the answer brings what was missed.
     Off = 0,
+    /// Leave, and send nothing.
+    Silently = -1,
 }
 
 /// `struct tcp_repair_window`

@@ -8,7 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use super::failure::{lost, Failure};
 use super::info::{negotiated, state, Info};
-use super::options::{self, name, Negotiated, Queue};
+use super::options::{self, name, Negotiated, Queue, Repair};
 use super::snapshot::{now, Snapshot, CARRIED};
 
 /// What `TCP_MAXSEG` takes.
@@ -42,7 +42,8 @@ pub fn disconnect(fd: BorrowedFd<'_>, snapshot: &Snapshot) -> Result<(), Failure
 pub fn reconnect(fd: BorrowedFd<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
     let first =
         snapshot.receive_seq.wrapping_sub(snapshot.is_half_closed).wrapping_sub(snapshot.input as u32);
-    for (queue, seq) in [(Queue::Receive, first), (Queue::Send, snapshot.send_seq())] {
+    let begin = snapshot.send_seq().wrapping_sub(u32::from(snapshot.begins_early()));
+    for (queue, seq) in [(Queue::Receive, first), (Queue::Send, begin)] {
         options::select(fd, queue).map_err(lost("select a queue"))?;
         options::set_tcp(fd, name::QUEUE_SEQ, seq).map_err(lost("set a sequence number"))?;
     }
@@ -101,6 +102,9 @@ pub fn restore(fd: BorrowedFd<'_>, snapshot: &Snapshot, output: &[u8], input: &[
     }
     options::select(fd, Queue::Receive).map_err(lost("select the receive queue"))?;
     put(fd, input, Into::Input).map_err(lost("put back the input"))?;
+    if snapshot.begins_early() {
+        begin_early(fd).map_err(lost("write the byte that measures"))?;
+    }
     options::select(fd, Queue::Send).map_err(lost("select the send queue"))?;
     let sent = &output[..snapshot.sent()];
     put(fd, sent, Into::Sent).map_err(lost("put back what was sent"))?;
@@ -113,6 +117,20 @@ pub fn restore(fd: BorrowedFd<'_>, snapshot: &Snapshot, output: &[u8], input: &[
     }
     options::set_window(fd, window).map_err(lost("set the windows"))?;
     checked(fd, snapshot).map_err(lost("be rebuilt as it was"))
+}
+
+/// What is put back in repair measures no round trip, unless by the peer's timestamps; and while none is known the timer
+/// runs 3 s. So, without timestamps, the byte before the queue's first goes in front of it: one that the peer has
+/// acknowledged, whatever it was. It is written outside of repair, with the window still at nothing, so it is not sent; in
+/// repair it is marked as sent with the rest, and the first acknowledgement measures it.
+///
+/// That is less than the round trip where the acknowledgement was under way already. Timers have 200 ms to spare; what
+/// models a path by its shortest round trip (BBR) would believe it for ten seconds, and goes without.
+fn begin_early(fd: BorrowedFd<'_>) -> io::Result<()> {
+    options::repair(fd, Repair::Silently)?;
+    let sent = options::send(fd, &[0], libc::MSG_EOR);
+    options::repair(fd, Repair::On)?;
+    sent.map(|_| ())
 }
 
 fn negotiate(fd: BorrowedFd<'_>, snapshot: &Snapshot) -> io::Result<()> {

@@ -163,17 +163,17 @@ impl Yanker {
         let in_repair = options::tcp(fd, name::REPAIR).map_err(untouched("look at the socket"))? != 0;
         let found = journal.and_then(|dir| Journal::find(dir, cookie));
         match (in_repair, found) {
-            (true, Some(found)) => self.rebuild_from(fd, &found).map(|()| {
+            (_, Some(found)) if !found.keeping => self.rebuild_from(fd, &found).map(|()| {
                 // Its bytes are in the connection again.
                 let _ = std::fs::remove_dir_all(&found.folder);
                 Rescued::Rebuilt
             }),
-            (false, Some(found)) if found.keeping => self.refill(fd, &found).map(|()| {
+            (false, Some(found)) => self.refill(fd, &found).map(|()| {
                 let _ = std::fs::remove_dir_all(&found.folder);
                 Rescued::Refilled
             }),
-            (true, None) => leave(fd),
-            (false, _) => {
+            (true, _) => leave(fd),
+            (false, None) => {
                 // ENOENT: there is none.
                 let _ = hear(fd);
                 Ok(Rescued::Whole)
@@ -187,6 +187,7 @@ impl Yanker {
         let guard = self.guards.of(fd)?;
         let connection = Connection::new(&snapshot.local, &snapshot.peer);
         guard.cover(&connection)?;
+        options::repair(fd, Repair::On).map_err(untouched("enter repair"))?;
         // The dead yanker's may be open again; ours takes its place.
         let deaf = guard.deafen(fd, self.settings.deaf).map_err(untouched("attach the guard's filter"));
         let built = deaf.and_then(|()| {
@@ -201,11 +202,10 @@ impl Yanker {
     fn refill(&mut self, fd: BorrowedFd<'_>, found: &Found) -> Result<(), Failure> {
         self.load(found)?;
         let (snapshot, output) = (&found.snapshot, &self.output.bytes()[..found.snapshot.output as usize]);
-        let reuse = options::socket(fd, libc::SO_REUSEADDR).map_err(untouched("look at the socket"))?;
         options::repair(fd, Repair::On).map_err(untouched("enter repair"))?;
         let end = options::select(fd, Queue::Send).and_then(|()| options::tcp(fd, name::QUEUE_SEQ));
         options::select(fd, Queue::No)
-            .and_then(|()| snapshot::leave(fd, reuse))
+            .and_then(|()| snapshot::leave(fd, snapshot.reuse))
             .map_err(lost("leave repair"))?;
         let end = end.map_err(untouched("read a sequence number"))?;
         let written = end.wrapping_sub(snapshot.send_seq()) as usize;

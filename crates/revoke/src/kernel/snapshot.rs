@@ -50,6 +50,8 @@ pub struct Snapshot {
     pub snd_cwnd: u32,
     /// `SO_REUSEADDR`, which repair overwrites.
     pub reuse: u32,
+    /// 1: the congestion control models the path by its shortest round trip (BBR).
+    pub is_model_based: u32,
     /// 1: the peer has sent its FIN.
     pub is_half_closed: u32,
     /// 1: this side has shut reading.
@@ -78,6 +80,12 @@ impl Snapshot {
     #[must_use]
     pub fn sent(&self) -> usize {
         (self.output - self.unsent) as usize
+    }
+
+    /// Whether the queue is to begin one byte early; [`super::rebuild`] says what for.
+    #[must_use]
+    pub fn begins_early(&self) -> bool {
+        self.sent() > 0 && !self.has(negotiated::TIMESTAMPS) && self.is_model_based == 0
     }
 
     /// Whether `bits` of [`negotiated`] were.
@@ -182,6 +190,9 @@ pub fn read(
     let local = Address::local(fd).map_err(no("read the address"))?;
     let peer = Address::peer(fd).map_err(no("read the peer's address"))?;
     let events = options::poll(fd, libc::POLLRDHUP).map_err(no("poll"))?;
+    let mut control = [0u8; 16];
+    options::get(fd, libc::IPPROTO_TCP, name::CONGESTION, &mut control)
+        .map_err(no("read the congestion control"))?;
     let timestamp = options::tcp(fd, name::TIMESTAMP).map_err(no("read the timestamp"))?;
     let timestamp_at = now();
     let info = Info::read(fd).map_err(no("read TCP_INFO"))?;
@@ -210,6 +221,7 @@ pub fn read(
         window: frozen.window,
         snd_cwnd: info.snd_cwnd(),
         reuse: frozen.reuse,
+        is_model_based: u32::from(control.starts_with(b"bbr")),
         is_half_closed: u32::from(info.state() == state::CLOSE_WAIT),
         is_read_shut: u32::from(events & libc::POLLRDHUP != 0),
         rto_max: options::tcp(fd, name::RTO_MAX_MS).unwrap_or(0),
