@@ -18,8 +18,8 @@ mod flow;
 mod hooks;
 mod inspection;
 mod registry;
-mod revoke;
 mod revocation;
+mod revoke;
 mod tcp;
 
 use pyo3::prelude::*;
