@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use modnet_inspect::watch::Watch;
 use modnet_pool::{word, Shared};
+use modnet_revoke::release::Release;
 use serde_json::{json, Value};
 
 use crate::flow::{self, Hooked, Ready, Side, Way};
@@ -206,7 +207,7 @@ pub struct Flow {
     /// While somebody takes bytes back.
     pub frozen: Option<super::yanking::Frozen>,
     /// Where what is outbound may be revoked.
-    pub late: Option<super::late::Late>,
+    pub late: Option<Release>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     origin: Arc<Origin>,
