@@ -105,6 +105,49 @@ int modnet_epoll_ctl(int epfd, int op, long fd, struct epoll_event *event);
 /* epoll_wait(2) that tells EPOLL_STEAL. Its event has the data that was given with the mask. */
 int modnet_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
 
+/* --- Revocation: bytes that have not been sent --- */
+
+/* Told by modnet_epoll_wait: a yank with MODNET_YANK_DONTWAIT has its answer, for the same call. Level-triggered. */
+#define EPOLL_YANK (1u << 25)
+/* Told of a left socket while somebody takes bytes back that came from it: see modnet_yank_request. Level-triggered. */
+#define EPOLL_YANK_REQ (1u << 26)
+/* Both are added to other events of a descriptor in modnet_epoll_ctl, which keeps EPOLLWRNORM for itself (EPOLLOUT means the
+ * same). EPOLL_CTL_DEL before closing a left socket; a forgotten one is found later. */
+
+enum { MODNET_YANK = 0, MODNET_PEEK = 1 };
+enum { MODNET_YANK_NONE = 0, MODNET_YANK_LOCK = 1, MODNET_YANK_UNLOCK = 2 };
+enum { MODNET_YANK_DONTWAIT = 1 };
+
+/* Takes back the last bytes written to `fd`, at most `len`, that TCP has not sent; their number, 0 where nothing is unsent.
+ * They are put into `buf` in the order of the stream. MODNET_PEEK: they stay where they are. `fd` is an application's
+ * intermediate socket, a right of modnet_getsockets that leads to a next module, or a TCP socket that no module has (then they
+ * come out of the kernel's send buffer: CAP_NET_ADMIN, no lock).
+ *
+ * MODNET_YANK_LOCK holds transmission from then on, and keeps others from taking bytes, until MODNET_YANK_UNLOCK (with len 0
+ * that is all that happens), a close, or the end of the process. Waits for modules, at most $MODNET_YANK_TIMEOUT seconds (1),
+ * unless MODNET_YANK_DONTWAIT.
+ *
+ * EAGAIN     the answer comes later, as EPOLL_YANK; or somebody else takes or holds the bytes; or the kernel cannot now
+ * EOPNOTSUPP a module of the chain gives nothing back, or no module has the bytes of this socket; or the kernel never can
+ * ETIMEDOUT  a module does not answer; the bytes go on
+ * EPERM      a plain TCP socket, and no CAP_NET_ADMIN; or the module is another user's
+ * EINVAL, EFAULT, EBADF, ENOTSOCK */
+int modnet_yank(int fd, void *buf, int len, int operation, int lock, int flags);
+
+/* For a module: how many of the last bytes that came from `left_fd` somebody takes back. Take back what you made of them
+ * (modnet_yank on the right socket), and write them as they had come.
+ *
+ * EAGAIN     nobody does, or not any more */
+int modnet_yank_request(int left_fd);
+
+/* Gives bytes back, in the order of the stream; the number of those for which there was room in the yank buffer
+ * ($MODNET_YANK_BUFFER bytes, 256 KiB). The answer is over when there are as many as were asked for, or with `len` 0.
+ *
+ * EAGAIN     nobody asks, or not any more
+ * EMSGSIZE   more than were asked for
+ * EINVAL, EFAULT, EBADF, ENOTSOCK */
+int modnet_yankwrite(int left_fd, const void *buf, int len);
+
 /* --- Inspection: the TCP state of a connection, read from memory --- */
 
 #define MODNET_STATE_VERSION 1

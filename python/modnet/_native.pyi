@@ -22,7 +22,11 @@ __all__ = [
     "calls_map_state",
     "calls_register",
     "calls_yank",
+    "calls_yank_forget",
+    "calls_yank_listen",
     "calls_yank_ready",
+    "calls_yank_request",
+    "calls_yankwrite",
     "create_record",
     "find_record",
     "inspect_directory",
@@ -439,6 +443,18 @@ def calls_yank(fd: int, length: int, peek: bool, lock: str, dont_wait: bool) -> 
 
 def calls_yank_ready(fd: int) -> int:
     """The descriptor that has room (EPOLLWRNORM) while a yank that did not wait has its answer."""
+
+def calls_yank_listen(left: int) -> int:
+    """The descriptor that has room (EPOLLWRNORM) while somebody asks for bytes of a left socket."""
+
+def calls_yank_forget(left: int) -> None:
+    """A left socket's bytes are not asked for any more."""
+
+def calls_yank_request(left: int) -> int:
+    """How many bytes are still asked for."""
+
+def calls_yankwrite(left: int, data: bytes) -> int:
+    """Gives bytes back, how many were taken; none at all ends the answer."""
 
 def calls_gate(cpu_mask: int) -> int:
     """The descriptor that is readable while there may be something for `calls_getsockets`."""

@@ -2,7 +2,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | [`epoll`] | EPOLL_STEAL among the events of an ordinary epoll set |
+//! | [`epoll`], [`watched`] | EPOLL_STEAL, EPOLL_YANK, EPOLL_YANK_REQ among the events of an ordinary epoll set |
+//! | [`revoke`] | taking bytes back, and giving them back |
 //! | [`state`] | the TCP state of a connection |
 //! | here | registering, applying, taking stolen sockets |
 //!
@@ -10,7 +11,9 @@
 //! exported. It must not have logic of its own.
 
 mod epoll;
+mod revoke;
 mod state;
+mod watched;
 
 use std::ffi::{c_char, c_int, c_long, CStr};
 use std::os::fd::IntoRawFd;

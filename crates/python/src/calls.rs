@@ -66,6 +66,31 @@ fn calls_yank_ready(fd: i32) -> PyResult<i32> {
     calls::revoke::ready(fd).map_err(raise)
 }
 
+/// The descriptor that has room while somebody asks for bytes of a left socket.
+#[pyfunction]
+fn calls_yank_listen(left: i32) -> PyResult<i32> {
+    calls::requests::listen(left).map_err(raise)
+}
+
+/// A left socket's bytes are not asked for any more.
+#[pyfunction]
+fn calls_yank_forget(left: i32) {
+    calls::requests::forget(left);
+}
+
+/// How many bytes are still asked for.
+#[pyfunction]
+fn calls_yank_request(left: i32) -> PyResult<usize> {
+    calls::requests::requested(left).map(|asked| asked.length - asked.given).map_err(raise)
+}
+
+/// Gives bytes back; none at all ends the answer.
+#[pyfunction]
+fn calls_yankwrite(py: Python<'_>, left: i32, data: &[u8]) -> PyResult<usize> {
+    let data = data.to_vec();
+    py.detach(|| calls::requests::write(left, &data)).map_err(raise)
+}
+
 /// Adds everything here to the extension.
 ///
 /// # Errors
@@ -76,5 +101,9 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(calls_getsockets, module)?)?;
     module.add_function(wrap_pyfunction!(calls_yank, module)?)?;
     module.add_function(wrap_pyfunction!(calls_yank_ready, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_yank_listen, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_yank_forget, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_yank_request, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_yankwrite, module)?)?;
     module.add_function(wrap_pyfunction!(calls_gate, module)?)
 }
