@@ -42,7 +42,7 @@ $(LIB)/libmodnet_shim.so: $(call sources,abi pool shim) | deps
 	$(CARGO) build --profile shim -p modnet-shim
 	@scripts/place.sh $(TARGET)/shim/libmodnet_shim.so $@
 
-$(LIB)/libmodnet.so: $(call sources,abi pool inspect engine ffi) | deps
+$(LIB)/libmodnet.so: $(call sources,abi pool inspect revoke engine ffi) | deps
 	$(CARGO) build --release -p modnet-ffi
 	@scripts/place.sh $(TARGET)/release/libmodnet.so $@
 

@@ -18,8 +18,8 @@ MAY_KNOW = {
     "pool": {"abi"},
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
-    "revoke": {"abi"},
-    "engine": {"abi", "pool", "inspect"},
+    "revoke": set(),
+    "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},
     "python": {"abi", "engine", "inspect", "revoke"},
 }

@@ -7,17 +7,19 @@
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
+//! | [`revoke`] | taking back what has not been sent |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
-//! | [`revocation`] | the kernel yank |
+//! | [`kernel_yank`] | the kernel yank |
 
 mod calls;
 mod engine;
 mod flow;
 mod hooks;
 mod inspection;
+mod kernel_yank;
 mod registry;
-mod revocation;
+mod revoke;
 mod tcp;
 
 use pyo3::prelude::*;
@@ -27,9 +29,10 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<flow::Flow>()?;
+    module.add_class::<revoke::Lock>()?;
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
-    revocation::register(module)?;
+    kernel_yank::register(module)?;
     registry::register(module)
 }

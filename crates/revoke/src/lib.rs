@@ -1,7 +1,9 @@
-//! Revocation: bytes that TCP has not sent yet, taken back out of a live connection.
+//! Revocation: bytes that have not been sent are taken back (*yank*), looked at (*peek*), held (*lock*).
 //!
-//! | module | job |
+//! | module | where the bytes lie |
 //! | --- | --- |
-//! | [`kernel`] | the kernel yank: bytes in the kernel's own send buffer, with CAP_NET_ADMIN |
+//! | [`queue`] | late binding: in a queue of ours, which is the socket buffer; no privilege |
+//! | [`kernel`] | the kernel yank: in the kernel's own send buffer; with CAP_NET_ADMIN |
 
 pub mod kernel;
+pub mod queue;
