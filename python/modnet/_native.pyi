@@ -10,6 +10,7 @@ __all__ = [
     "VERSION",
     "Engine",
     "Flow",
+    "Lock",
     "Tcp",
     "TcpPacket",
     "TcpSnapshot",
@@ -302,10 +303,39 @@ class Flow:
         """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit
         away. With "both" each direction has its own.
         """
+    @property
+    def unsent(self) -> int:
+        """Outbound bytes that were passed on and that TCP has not sent: those that `yank` can take, and those
+        that the kernel holds (0 where its state cannot be read).
+        """
+    def yank(self, length: int) -> bytes:
+        """Takes the last outbound bytes back, at most `length`, that were passed on and not given to the
+        kernel, in the order of the stream. The client never sees them.
+
+        Raises OSError: EOPNOTSUPP if the module is not `revocable`, EAGAIN (BlockingIOError) while another
+        thread holds the lock.
+        """
+    def peek(self, length: int) -> bytes:
+        """The bytes that `yank` would take. Raises as `yank`."""
+    def write(self, data: bytes) -> None:
+        """Puts outbound bytes behind the last that were passed on; for timers, and in place of what was
+        yanked under a lock. Raises as `yank`.
+        """
+    def lock(self) -> Lock:
+        """A context in which nothing outbound is sent, and what is passed on meanwhile stays behind, so that
+        the last bytes stay the last. It belongs to the thread. Raises as `yank`.
+        """
     def reset(self) -> None:
         """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after
         it.
         """
+
+@final
+class Lock:
+    """Holds a flow's unsent bytes: `with flow.lock(): ...`."""
+
+    def __enter__(self) -> Lock: ...
+    def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Engine:
@@ -322,6 +352,7 @@ class Engine:
         persistent: bool,
         drain: float,
         send_queue: int,
+        revocable: int | None,
         workers: int | None,
     ) -> Engine: ...
     @property

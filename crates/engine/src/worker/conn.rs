@@ -191,6 +191,8 @@ pub struct Flow {
     pub tcp: Option<Arc<Watch>>,
     /// Whether `tcp` holds a descriptor of its own: the real socket, which a later module serves.
     pub keeps_real: bool,
+    /// Where what is outbound may be revoked.
+    pub late: Option<super::late::Late>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     origin: Arc<Origin>,
@@ -221,6 +223,7 @@ impl Flow {
             pipes: [None, None],
             tcp: None,
             keeps_real: false,
+            late: None,
             timer: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
@@ -244,6 +247,7 @@ impl Flow {
                 local: sock::local(self.right.as_fd()),
                 at: self.opened_at,
                 tcp,
+                outlet: self.machine.outlet().cloned(),
             }));
         }
     }
@@ -273,6 +277,10 @@ impl Flow {
         }
         if let Some(tcp) = &self.tcp {
             tcp.freeze();
+        }
+        if let Some(outlet) = self.machine.outlet() {
+            outlet.clear();
+            Stats::add(&stats.bytes_yanked, outlet.yanked());
         }
         Stats::add(&stats.ended, 1);
         Stats::add(&stats.bytes_outbound, bytes[Way::Outbound as usize]);
