@@ -146,25 +146,23 @@ pub fn leave_error(fd: &OwnedFd, errno: i32) {
     }
 }
 
-/// Tells the next module that the close which follows is a reset: a pair has no such thing, so an out-of-band byte says
-/// it (no other is ever on a pair: the shim refuses MSG_OOB), which the poller sees as a failure of that module's left.
-/// Where the pair is full it gets more room first: nothing else comes after. Where the kernel was built without
-/// it, the next module sees an end in order.
+/// Tells the next module that the close which follows is a reset. A pair has no such thing, so the socket is given a name (the
+/// kernel chooses it; nobody else names one), for which the other end can still be asked after the close. *(An out-of-band
+/// byte is lost where the other end reads on: a read that begins at it takes it away, and the poller tells nothing.)*
 pub fn announce_reset(fd: &OwnedFd) {
-    let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: one byte is readable.
-    let send = || unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
-    if send() < 0 {
-        // The kernel takes the largest that it allows (net.core.wmem_max), and doubles it.
-        let most: libc::c_int = libc::c_int::MAX / 2;
-        // SAFETY: an int, of the length that is passed, is readable.
-        unsafe {
-            let length = socklen::<libc::c_int>();
-            let at = (&raw const most).cast();
-            libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, length);
-        }
-        send();
-    }
+    let family = libc::AF_UNIX as libc::sa_family_t;
+    // SAFETY: a family is readable, of the length that is passed.
+    unsafe { libc::bind(fd.as_raw_fd(), (&raw const family).cast(), socklen::<libc::sa_family_t>()) };
+}
+
+/// Of a pair whose other end is closed: whether [`announce_reset`] came before.
+pub fn was_reset(fd: &OwnedFd) -> bool {
+    // SAFETY: zeroes are a valid sockaddr_un.
+    let mut name: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut length = socklen::<libc::sockaddr_un>();
+    // SAFETY: `name` is as large as `length` says.
+    let result = unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut name).cast(), &raw mut length) };
+    result == 0 && length > socklen::<libc::sa_family_t>()
 }
 
 /// Bytes that were received and not read; None where that cannot be told.
