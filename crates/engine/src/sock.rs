@@ -6,6 +6,8 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use modnet_abi::fault;
+
 /// What a call found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -146,23 +148,43 @@ pub fn leave_error(fd: &OwnedFd, errno: i32) {
     }
 }
 
-/// Tells the next module that the close which follows is a reset. A pair has no such thing, so the socket is given a name (the
-/// kernel chooses it; nobody else names one), for which the other end can still be asked after the close. *(An out-of-band
-/// byte is lost where the other end reads on: a read that begins at it takes it away, and the poller tells nothing.)*
+/// Tells the next module that the close which follows is a reset. A pair has no such thing, so the socket is given a name, for
+/// which the other end can still be asked after the close. *(An out-of-band byte is lost where the other end reads on: a
+/// read that begins at it takes it away, and the poller tells nothing.)*
 pub fn announce_reset(fd: &OwnedFd) {
-    let family = libc::AF_UNIX as libc::sa_family_t;
-    // SAFETY: a family is readable, of the length that is passed.
-    unsafe { libc::bind(fd.as_raw_fd(), (&raw const family).cast(), socklen::<libc::sa_family_t>()) };
+    let cookie = cookie(fd).to_ne_bytes();
+    let (mut name, family) = (no_name(), libc::AF_UNIX as libc::sa_family_t);
+    name.sun_family = family;
+    let bytes = fault::RESET.iter().chain(&cookie);
+    let length = size_of_val(&family) + fault::RESET.len() + cookie.len();
+    for (to, byte) in name.sun_path.iter_mut().zip(bytes) {
+        *to = *byte as libc::c_char;
+    }
+    // SAFETY: a name of the length that is passed is readable.
+    unsafe { libc::bind(fd.as_raw_fd(), (&raw const name).cast(), length as libc::socklen_t) };
 }
 
-/// Of a pair whose other end is closed: whether [`announce_reset`] came before.
+/// Of a pair whose other end is closed: whether [`announce_reset`] came before. (A shim gives other names.)
 pub fn was_reset(fd: &OwnedFd) -> bool {
-    // SAFETY: zeroes are a valid sockaddr_un.
-    let mut name: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    let mut name = no_name();
     let mut length = socklen::<libc::sockaddr_un>();
     // SAFETY: `name` is as large as `length` says.
     let result = unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut name).cast(), &raw mut length) };
-    result == 0 && length > socklen::<libc::sa_family_t>()
+    result == 0 && name.sun_path.iter().zip(&fault::RESET).all(|(is, should)| *is as u8 == *should)
+}
+
+fn no_name() -> libc::sockaddr_un {
+    // SAFETY: integers.
+    unsafe { std::mem::zeroed() }
+}
+
+/// SO_COOKIE, which no other socket has; 0 where that cannot be told.
+fn cookie(fd: &OwnedFd) -> u64 {
+    let (mut cookie, mut length) = (0u64, socklen::<u64>());
+    let at = (&raw mut cookie).cast();
+    // SAFETY: `cookie` is as large as `length` says.
+    unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, at, &raw mut length) };
+    cookie
 }
 
 /// Bytes that were received and not read; None where that cannot be told.

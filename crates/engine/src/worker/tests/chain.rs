@@ -209,6 +209,26 @@ fn a_reset_that_comes_while_the_next_module_is_reading_is_a_reset() {
     }
 }
 
+/// A socket that is passed to another process has a name.
+#[test]
+fn a_name_that_a_shim_gave_is_no_reset() {
+    let scratch = Scratch::new();
+    let runtime = scratch.runtime();
+    let module = Module::start(&runtime, "b", Pairs::Fresh, QUEUE);
+    let shim = Shim::connect_at(&runtime, &["away", "b"], 1);
+    let (real, mut network) = connection(&TcpListener::bind("127.0.0.1:0").unwrap());
+    let (mut application, left) = UnixStream::pair().unwrap();
+    let family = libc::AF_UNIX as libc::sa_family_t;
+    // SAFETY: a family, for which the kernel finds a name, of the length that is passed.
+    let named = unsafe { libc::bind(application.as_raw_fd(), (&raw const family).cast(), 2) };
+    assert_eq!(named, 0);
+    shim.steal(left.into(), real.into());
+    application.write_all(b"all").unwrap();
+    drop(application);
+    assert_eq!(rest(&mut network), b"all");
+    module.end();
+}
+
 #[test]
 fn bytes_that_the_application_did_not_read_are_a_reset_and_come_to_nobody_else() {
     for pairs in BOTH {
