@@ -11,6 +11,7 @@ use modnet_inspect::watch::Watch;
 use modnet_revoke::queue::outlet::Outlet;
 
 use crate::flow::Way;
+use crate::revoke::Next;
 
 /// Which hooks a module has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Wants {
     pub end: [bool; 2],
     /// `closed`.
     pub closed: bool,
+    /// `yank_requested`.
+    pub yank_requested: bool,
 }
 
 impl Wants {
@@ -67,6 +70,8 @@ pub struct Opened {
     pub tcp: Arc<Watch>,
     /// Where what is outbound can be taken back; None: nobody may.
     pub outlet: Option<Arc<Outlet>>,
+    /// Where the rest of what was passed on may be taken back: in a chain, for a module that is revocable.
+    pub next: Option<Arc<Next>>,
 }
 
 /// What a hook asks of the engine besides its result.
@@ -134,6 +139,20 @@ pub trait Hooks: Send + Sync {
         _orders: &mut Orders,
     ) -> Verdict {
         Verdict::Same
+    }
+    /// Somebody before this module takes the last `length` bytes of what it has read outbound back: what it can give, in the
+    /// stream's order and at most so many, goes to `out`, and what it made of them is its own to take back before.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP, EAGAIN, ETIMEDOUT: what a later module answered; nothing has changed.
+    fn yank_requested(
+        &self,
+        _state: &mut State,
+        _length: usize,
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> Result<Verdict, i32> {
+        Ok(Verdict::Same)
     }
     /// The flow is over.
     fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin};
+use modnet_engine::revoke::Next;
 use modnet_inspect::watch::Watch;
 use modnet_revoke::queue::outlet::Outlet;
 use pyo3::exceptions::PyValueError;
@@ -29,6 +30,7 @@ pub struct Flow {
     /// Made when it is first asked for.
     tcp: Option<Py<Tcp>>,
     outlet: Option<Arc<Outlet>>,
+    next: Option<Arc<Next>>,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -47,6 +49,7 @@ impl Flow {
             watch: opened.tcp,
             tcp: None,
             outlet: opened.outlet,
+            next: opened.next,
             bytes: [0; 2],
             orders: Orders::default(),
         }
@@ -171,12 +174,12 @@ impl Flow {
 
     /// Takes the last outbound bytes back, at most `length`, that were passed on and not given to the kernel.
     fn yank<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, length)
+        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, self.next.as_deref(), length)
     }
 
     /// The bytes that `yank` would take.
     fn peek<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, length)
+        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, self.next.as_deref(), length)
     }
 
     /// Puts outbound bytes behind the last that were passed on.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Hooks, Opened, Orders, State, Verdict, Wants};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView};
@@ -35,6 +35,7 @@ impl PythonModule {
                 data: [has("outbound"), has("inbound")],
                 end: [has("outbound_end"), has("inbound_end")],
                 closed: has("closed"),
+                yank_requested: has("yank_requested"),
             },
             on_error_resets: on_error == "reset",
         })
@@ -81,6 +82,15 @@ fn end_hook(way: Way) -> &'static str {
         Way::Outbound => "outbound_end",
         Way::Inbound => "inbound_end",
     }
+}
+
+/// The errno of an error that says "not now" or "not here".
+fn refusal(py: Python<'_>, error: &PyErr) -> Option<i32> {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return None;
+    }
+    let errno: i32 = error.value(py).getattr("errno").ok()?.extract().ok()?;
+    [libc::EOPNOTSUPP, libc::EAGAIN, libc::ETIMEDOUT].contains(&errno).then_some(errno)
 }
 
 /// Copies what a hook returned.
@@ -180,6 +190,37 @@ impl Hooks for PythonModule {
             take(py, module, hook, &result, out)?;
             Ok(Verdict::Replaced)
         })
+    }
+
+    fn yank_requested(
+        &self,
+        state: &mut State,
+        length: usize,
+        out: &mut Vec<u8>,
+        orders: &mut Orders,
+    ) -> Result<Verdict, i32> {
+        let hook = "yank_requested";
+        let mut refused = None;
+        let verdict = self.run(state, hook, None, orders, |py, module, flow| {
+            let result = match module.call_method1(hook, (flow, length)) {
+                Err(error) if refusal(py, &error).is_some() => {
+                    // What flow.yank raises when a later module refuses is no fault of this one.
+                    refused = refusal(py, &error);
+                    return Ok(Verdict::Same);
+                }
+                result => result?,
+            };
+            take(py, module, hook, &result, out)?;
+            if out.len() > length {
+                let class = module.get_type().name()?;
+                return Err(PyTypeError::new_err(format!(
+                    "{class}.{hook} returned {} bytes where {length} were asked for",
+                    out.len()
+                )));
+            }
+            Ok(Verdict::Replaced)
+        });
+        refused.map_or(Ok(verdict), Err)
     }
 
     fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict {

@@ -4,12 +4,15 @@
 //! | --- | --- |
 //! | [`mask`] | which cores a `cpu_mask` means |
 //! | [`state`] | the TCP state of a descriptor |
+//! | [`revoke`], [`bell`] | bytes taken back; what epoll sets are told of it |
 //! | here | the process' one registration, its steal queues, what EPOLL_STEAL waits for |
 //!
 //! A process is one module. Rules: safe from any thread; nothing waits, except for the registry's lock; a forked child
 //! is not the module. It must not move bytes: the sockets are the program's.
 
+pub mod bell;
 pub mod mask;
+pub mod revoke;
 pub mod state;
 
 use std::collections::BTreeMap;
@@ -171,6 +174,11 @@ pub fn apply(target: i32, chain: &[&str]) -> Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The name of this process, if it has registered.
+fn name() -> Option<String> {
+    module().ok().map(|module| module.receiver.name.clone())
 }
 
 fn module() -> Result<Arc<Module>> {

@@ -57,6 +57,13 @@ pub fn map(fd: RawFd) -> Result<Arc<Watch>> {
     ))
 }
 
+/// Whether it is a pair that leads to a module: an application's intermediate socket, or a module's right.
+pub fn intermediate(fd: RawFd) -> bool {
+    let is_tcp = |fd| number(fd, libc::SO_PROTOCOL).is_ok_and(|protocol| protocol == libc::IPPROTO_TCP);
+    let hidden = hidden_base().and_then(|base| fd.checked_add(base.cast_signed()));
+    hidden.is_some_and(is_tcp) || number(fd, libc::SO_DOMAIN).is_ok_and(|domain| domain == libc::AF_UNIX)
+}
+
 /// `right` is a pair to the next module, which has the socket `real` now.
 pub fn remember(right: &OwnedFd, real: OwnedFd) {
     if matches!(Mode::of_process(), Mode::Sampled | Mode::Off) {

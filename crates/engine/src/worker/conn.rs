@@ -14,6 +14,8 @@ use serde_json::{json, Value};
 
 use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants};
+use crate::revoke::{peer, Next};
+use crate::runtime::Runtime;
 use crate::sock;
 use crate::stats::Stats;
 use crate::steal::page::Page;
@@ -39,6 +41,8 @@ pub struct Pair {
     unread: bool,
     /// The network's end was shown: the flow ends the ordinary way.
     dirty: bool,
+    /// Its inode, once somebody has asked.
+    inode: Option<u32>,
 }
 
 /// A pair's place in a pool.
@@ -62,7 +66,15 @@ impl Pair {
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
         let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
-        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty }
+        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty, inode: None }
+    }
+
+    /// Which socket it is, for who has the other end; None where the system does not tell.
+    pub fn inode(&mut self) -> Option<u32> {
+        if self.inode.is_none() {
+            self.inode = peer::inode(self.left.as_fd()).ok();
+        }
+        self.inode
     }
 
     /// A flow begins: what it is to be told at once.
@@ -195,6 +207,8 @@ pub struct Flow {
     pub tcp: Option<Arc<Watch>>,
     /// Whether `tcp` holds a descriptor of its own: the real socket, which a later module serves.
     pub keeps_real: bool,
+    /// While somebody takes bytes back.
+    pub frozen: Option<super::yanking::Frozen>,
     /// Where what is outbound may be revoked.
     pub late: Option<super::late::Late>,
     /// The timer that is set, in the worker's nanoseconds.
@@ -227,6 +241,7 @@ impl Flow {
             pipes: [None, None],
             tcp: None,
             keeps_real: false,
+            frozen: None,
             late: None,
             timer: None,
             origin,
@@ -240,7 +255,7 @@ impl Flow {
     }
 
     /// Makes the module's state, where it has any hook.
-    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, real: Option<OwnedFd>) {
+    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, real: Option<OwnedFd>, runtime: &Runtime) {
         if wants.any() {
             let tcp = Arc::new(real.map_or_else(|| Watch::new(self.right.as_raw_fd()), Watch::owning));
             self.tcp = Some(Arc::clone(&tcp));
@@ -252,8 +267,19 @@ impl Flow {
                 at: self.opened_at,
                 tcp,
                 outlet: self.machine.outlet().cloned(),
+                next: self.next(runtime),
             }));
         }
+    }
+
+    /// Whom a revocable module in mid-chain asks for what it has passed on.
+    fn next(&self, runtime: &Runtime) -> Option<Arc<Next>> {
+        if self.right_is_tcp || self.machine.outlet().is_none() {
+            return None;
+        }
+        let ino = peer::inode(self.right.as_fd()).ok()?;
+        let names = self.origin.chain.get(self.origin.position + 1..).unwrap_or_default().to_vec();
+        Some(Arc::new(Next { runtime: runtime.clone(), names, ino }))
     }
 
     /// What the destination has not taken of what is in a pipe stays there.
@@ -308,6 +334,7 @@ impl Flow {
             "bytes_inbound": inbound,
             "queued_outbound": queued_outbound,
             "queued_inbound": queued_inbound,
+            "held": self.frozen.as_ref().map_or(0, super::yanking::Frozen::len),
             "tcp": super::published::tcp(self),
         })
     }

@@ -50,7 +50,7 @@ impl Worker {
             flow.late = Some(Late::default());
             key
         });
-        flow.open(self.wants, &*shared.hooks, stolen.real);
+        flow.open(self.wants, &*shared.hooks, stolen.real, &shared.receiver.runtime);
         let flow = self.flows.insert(flow);
         if let Some(told) = told {
             told.store(flow, Ordering::Relaxed);

@@ -10,6 +10,7 @@
 //! | [`pipe`] | the way of many bytes that nobody looks at |
 //! | [`pump`] | carries out the commands of [`crate::flow`] |
 //! | [`room`] | when descriptors run out, and the entrance closes |
+//! | [`yanking`] | somebody at the left takes bytes back |
 //! | [`timers`] | when limits let the next bytes pass |
 //! | here | the loop, arrivals, the end |
 //!
@@ -28,6 +29,7 @@ mod slab;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod yanking;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -52,6 +54,7 @@ use pools::Pool;
 use room::Room;
 use slab::Slab;
 use timers::Timers;
+pub use yanking::{Ask, Found};
 
 /// Bytes of one read: as large as a flow may wait, at most this. 64-256 KiB made no difference within noise for
 /// 1 MB responses; beyond the second-level cache it gets slower.
@@ -75,6 +78,8 @@ const KIND_BITS: u32 = 3;
 pub enum Order {
     /// List the flows.
     List(std::sync::mpsc::Sender<Vec<Value>>),
+    /// Somebody takes bytes back.
+    Yank(Ask),
     /// Take no more flows after those that are on their way; end by then.
     Drain(Instant),
 }
@@ -368,6 +373,9 @@ impl Worker {
             ready.failed |= pair.is_some_and(|pair| pair.was_reset());
         }
         flow.machine.ready(side, ready);
+        if side == crate::flow::Side::Left && ready.hang_up && flow.frozen.is_some() {
+            self.end_lock(key);
+        }
         self.pump(key);
     }
 
@@ -397,6 +405,7 @@ impl Worker {
                     let rows = self.flows.iter().map(Flow::as_json).collect();
                     let _ = answer.send(rows);
                 }
+                Ok(Order::Yank(ask)) => self.yank(ask),
                 Ok(Order::Drain(deadline)) => self.drain(deadline),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => return self.drain(Instant::now()),
