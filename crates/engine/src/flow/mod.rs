@@ -100,9 +100,8 @@ impl Flow {
         match side {
             Side::Left => {
                 self.left_gone |= ready.hang_up;
-                // A short read behind the hang-up is the last call: nobody would see the error. On a pair, which carries no
-                // urgent data, that bit is the former module's word for a reset: see `sock::announce_reset`.
-                self.unread |= ready.failed || ready.urgent;
+                // A short read behind the hang-up is the last call: nobody would see the error.
+                self.unread |= ready.failed;
             }
             // With our half closed it may be the end in order: reading finds that out. Else it is a reset, or the next
             // module has ended the flow, and nothing that is sent arrives.

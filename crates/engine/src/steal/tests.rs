@@ -200,8 +200,13 @@ pub(crate) struct Shim(OwnedFd);
 
 impl Shim {
     pub(crate) fn connect(runtime: &Runtime, chain: &[&str]) -> Self {
-        let fd = crate::registry::connect_queue(runtime, chain[0], 0).unwrap();
-        send(&fd, &hello_message(&hello(chain, 0)), &[]);
+        Self::connect_at(runtime, chain, 0)
+    }
+
+    /// Where the modules before `position` are away.
+    pub(crate) fn connect_at(runtime: &Runtime, chain: &[&str], position: u32) -> Self {
+        let fd = crate::registry::connect_queue(runtime, chain[position as usize], 0).unwrap();
+        send(&fd, &hello_message(&hello(chain, position)), &[]);
         Self(fd)
     }
 

@@ -91,14 +91,13 @@ impl Pair {
 
     /// The poller saw something. The flow that is to be told; None: it is remembered.
     pub fn saw(&mut self, ready: Ready) -> Option<u64> {
-        self.hung_up |= ready.hang_up || ready.half || ready.failed || ready.urgent;
+        self.hung_up |= ready.hang_up || ready.half || ready.failed;
         if self.flow.is_none() {
             let early = &mut self.early;
             early.readable |= ready.readable;
             early.half |= ready.half;
             early.hang_up |= ready.hang_up;
             early.failed |= ready.failed;
-            early.urgent |= ready.urgent;
         }
         self.flow
     }
@@ -126,6 +125,11 @@ impl Pair {
     /// Whether the client has closed by word.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Whether the module before, whose end is closed, has said that this was a reset.
+    pub fn was_reset(&self) -> bool {
+        !self.closed && sock::was_reset(&self.left)
     }
 
     /// Shows the application the network's end; or is told that the application has closed before.

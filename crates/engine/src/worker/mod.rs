@@ -366,8 +366,12 @@ impl Worker {
         }
     }
 
-    fn ready(&mut self, key: u64, side: crate::flow::Side, ready: crate::flow::Ready) {
+    fn ready(&mut self, key: u64, side: crate::flow::Side, mut ready: crate::flow::Ready) {
         let Some(flow) = self.flows.get_mut(key) else { return };
+        if side == crate::flow::Side::Left && ready.hang_up && flow.origin().position > 0 {
+            let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
+            ready.failed |= pair.is_some_and(|pair| pair.was_reset());
+        }
         flow.machine.ready(side, ready);
         if side == crate::flow::Side::Left && ready.hang_up && flow.frozen.is_some() {
             self.end_lock(key);

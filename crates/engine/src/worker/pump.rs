@@ -121,7 +121,8 @@ impl Worker {
                                 && !flow.machine.left_is_gone()
                                 && sock::has_hung_up(source.as_fd())
                             {
-                                let hang_up = Ready { hang_up: true, ..Ready::default() };
+                                let failed = flow.origin().position > 0 && pair.was_reset();
+                                let hang_up = Ready { hang_up: true, failed, ..Ready::default() };
                                 flow.machine.ready(Side::Left, hang_up);
                             }
                             flow.machine.end_of(way);

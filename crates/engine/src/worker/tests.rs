@@ -178,6 +178,14 @@ fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
     (real, network)
 }
 
+fn wait_until(what: &str, mut true_: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !true_() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+}
+
 fn count(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
 }
