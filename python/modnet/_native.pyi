@@ -1,5 +1,6 @@
 """Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, final
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "calls_getsockets",
     "calls_map_state",
     "calls_register",
+    "calls_yield",
     "create_record",
     "find_record",
     "inspect_directory",
@@ -302,6 +304,24 @@ class Flow:
         """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit
         away. With "both" each direction has its own.
         """
+    def yield_to(
+        self,
+        names: str | Sequence[str],
+        where: Literal["left", "right", "replace"] = "replace",
+        *,
+        outbound: bytes = b"",
+        inbound: bytes = b"",
+    ) -> None:
+        """Other modules, in order, take this one's place, or come between it and its neighbour towards the
+        application (left) or the network (right), before what the running hook returns goes on.
+
+        With "replace" what the hook returns is the first that the new modules read; this one is called for
+        the flow once more, by `closed`. `outbound` and `inbound` are bytes that it has read and held back:
+        the new modules read them before everything else.
+
+        OSError: ENOENT, no living module has one of the names; EAGAIN, it takes no more flows now; EPERM,
+        it is another user's; EINVAL, no names, or too many for a chain. Nothing has changed then.
+        """
     def reset(self) -> None:
         """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after
         it.
@@ -396,6 +416,9 @@ def calls_apply(target: int, chain: list[str]) -> None:
 
 def calls_getsockets(cpu_mask: int, most: int) -> list[tuple[int, int]]:
     """At most `most` stolen connections as (left, right)."""
+
+def calls_yield(left: int, right: int, names: list[str], operation: int, held: tuple[bytes, bytes]) -> None:
+    """Yields a flow, or the application's own socket."""
 
 def calls_gate(cpu_mask: int) -> int:
     """The descriptor that is readable while there may be something for `calls_getsockets`."""

@@ -5,9 +5,10 @@
 //! returns the very view, nothing more is copied. Must not have policy: what a failure brings is the engine's.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use modnet_engine::flow::Way;
-use modnet_engine::hooks::{Hooks, Opened, Orders, State, Verdict, Wants};
+use modnet_engine::hooks::{Hooks, Opened, Orders, Origin, State, Verdict, Wants};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -180,6 +181,14 @@ impl Hooks for PythonModule {
             take(py, module, hook, &result, out)?;
             Ok(Verdict::Replaced)
         })
+    }
+
+    fn moved(&self, state: &mut State, origin: &Arc<Origin>) {
+        Python::attach(|py| {
+            if let Some(flow) = state.downcast_ref::<Py<Flow>>() {
+                flow.bind(py).borrow_mut().origin = Arc::clone(origin);
+            }
+        });
     }
 
     fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict {

@@ -7,6 +7,7 @@
 //! | [`passing`] | data, back-pressure, turns |
 //! | [`hooks`] | what a module's hooks do to it |
 //! | [`limits`] | buckets and timers |
+//! | [`yielded`] | neighbours that change, bytes that come along |
 //! | [`sim`] | sockets and epoll as the kernel has them, small |
 //! | [`model`] | the machine against [`sim`], by chance |
 
@@ -17,3 +18,4 @@ mod model;
 mod passing;
 mod playbook;
 mod sim;
+mod yielded;

@@ -54,6 +54,12 @@ impl Worker {
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
                     let first = if native && !busy { FIRST } else { READ };
                     let asked = most.min(first).min(self.scratch.len());
+                    if let Some(count) = flow.carried[way as usize].read(&mut self.scratch[..asked]) {
+                        // They are not the socket's: how much it has is not known yet.
+                        flow.machine.got(way, count, count);
+                        (in_hand, hand) = (count, Hand::Scratch);
+                        continue;
+                    }
                     let mut is_short = false;
                     let pipe = busy.then(|| self.pipes.take()).flatten();
                     let outcome = match &pipe {
@@ -118,6 +124,12 @@ impl Worker {
                         hand = Hand::Out;
                     }
                     in_hand = count.unwrap_or(in_hand);
+                    if self.is_yielding(key) {
+                        self.take_along(key, way, count.is_some(), &mut in_hand);
+                        if !self.hand_over(key) {
+                            return;
+                        }
+                    }
                     let Some(flow) = self.flows.get_mut(key) else { return };
                     flow.machine.hooked(way, in_hand);
                 }
@@ -177,7 +189,12 @@ impl Worker {
                         Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                     }
                 }
-                Command::HookEnd(way) => self.call_end(key, way),
+                Command::HookEnd(way) => {
+                    self.call_end(key, way);
+                    if self.is_yielding(key) && !self.hand_over(key) {
+                        return;
+                    }
+                }
                 Command::Shutdown(Way::Outbound) => {
                     // Half-closed, a pair ends the ordinary way; that is said first.
                     drop(flow.seat.take());
@@ -269,10 +286,14 @@ impl Worker {
         self.out.clear();
         let verdict = hooks.end(state, way, bytes, &mut self.out, &mut orders);
         flow.machine.hook_ended(way);
-        if verdict == Verdict::Replaced {
-            flow.machine.queue(way).push(&self.out);
-        }
         self.settle(key, verdict, orders);
+        let mut last = if verdict == Verdict::Replaced { self.out.len() } else { 0 };
+        if self.is_yielding(key) {
+            self.take_along(key, way, true, &mut last);
+        }
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.machine.pass(way, &self.out[..last]);
+        }
     }
 
     /// What a hook asked for, or what its failure brings.
@@ -280,7 +301,7 @@ impl Worker {
         let now = self.now();
         let stats = &self.shared.receiver.stats;
         let resets = self.shared.hooks.on_error_resets();
-        let Some(Flow { machine, .. }) = self.flows.get_mut(key) else { return };
+        let Some(Flow { machine, yielding, .. }) = self.flows.get_mut(key) else { return };
         for way in Way::BOTH {
             if orders.forward[way as usize] {
                 machine.forward(way);
@@ -299,5 +320,6 @@ impl Worker {
             Stats::add(&stats.resets, 1);
             machine.reset();
         }
+        *yielding = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset());
     }
 }

@@ -7,11 +7,13 @@
 //! | [`chain`] | two workers in a row, with fresh pairs and with pooled ones |
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
 //! | [`urgent`] | urgent data of the network's |
+//! | [`yielding`] | flows that go to other modules, from every place in a chain |
 //! | here | one worker with a pair of its own for each flow |
 
 mod chain;
 mod pooled;
 mod urgent;
+mod yielding;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -46,6 +48,16 @@ struct Module {
 
 impl Module {
     fn start(runtime: &Runtime, name: &str, pairs: Pairs, send_queue: usize) -> Self {
+        Self::with(runtime, name, pairs, send_queue, Forward)
+    }
+
+    fn with(
+        runtime: &Runtime,
+        name: &str,
+        pairs: Pairs,
+        send_queue: usize,
+        hooks: impl Hooks + 'static,
+    ) -> Self {
         let mut registration = Registration::bind(runtime, name, &[0]).unwrap();
         let (runtime, name) = (runtime.clone(), name.to_owned());
         let receiver = Receiver {
@@ -54,11 +66,11 @@ impl Module {
             stats: Arc::default(),
             pairs,
             spare: Arc::default(),
-            keeps_real: false,
+            keeps_real: hooks.wants().any(),
         };
         let shared = Arc::new(Shared {
             receiver,
-            hooks: Arc::new(Forward),
+            hooks: Arc::new(hooks),
             send_queue,
             workers: 1,
             flows: AtomicU64::new(0),
