@@ -11,6 +11,7 @@ __all__ = [
     "VERSION",
     "Engine",
     "Flow",
+    "Lock",
     "Tcp",
     "TcpPacket",
     "TcpSnapshot",
@@ -311,21 +312,53 @@ class Flow:
         *,
         outbound: bytes = b"",
         inbound: bytes = b"",
+        passed: bytes = b"",
     ) -> None:
         """Other modules, in order, take this one's place, or come between it and its neighbour towards the
         application (left) or the network (right), before what the running hook returns goes on.
 
         With "replace" what the hook returns is the first that the new modules read; this one is called for
         the flow once more, by `closed`. `outbound` and `inbound` are bytes that it has read and held back:
-        the new modules read them before everything else.
+        the new modules read them before everything else. `passed` are bytes that came from the network and
+        have passed this module already: the new modules' `inbound` is called with them first, and what it
+        returns for them is dropped, so that a module that joins at an answer knows the request.
 
         OSError: ENOENT, no living module has one of the names; EAGAIN, it takes no more flows now; EPERM,
         it is another user's; EINVAL, no names, or too many for a chain. Nothing has changed then.
+        """
+    @property
+    def unsent(self) -> int:
+        """Outbound bytes that were passed on and that TCP has not sent: those that `yank` can take, and those
+        that the kernel holds (0 where its state cannot be read).
+        """
+    def yank(self, length: int) -> bytes:
+        """Takes the last outbound bytes back, at most `length`, that were passed on and not given to the
+        kernel, in the order of the stream. The client never sees them.
+
+        Raises OSError: EOPNOTSUPP if the module is not `revocable`, EAGAIN (BlockingIOError) while another
+        thread holds the lock.
+        """
+    def peek(self, length: int) -> bytes:
+        """The bytes that `yank` would take. Raises as `yank`."""
+    def write(self, data: bytes) -> None:
+        """Puts outbound bytes behind the last that were passed on; for timers, and in place of what was
+        yanked under a lock. Raises as `yank`.
+        """
+    def lock(self) -> Lock:
+        """A context in which nothing outbound is sent, and what is passed on meanwhile stays behind, so that
+        the last bytes stay the last. It belongs to the thread. Raises as `yank`.
         """
     def reset(self) -> None:
         """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after
         it.
         """
+
+@final
+class Lock:
+    """Holds a flow's unsent bytes: `with flow.lock(): ...`."""
+
+    def __enter__(self) -> Lock: ...
+    def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Engine:
@@ -342,6 +375,7 @@ class Engine:
         persistent: bool,
         drain: float,
         send_queue: int,
+        revocable: int | None,
         workers: int | None,
     ) -> Engine: ...
     @property

@@ -11,16 +11,18 @@
 | `flow.yield_to(names)` | what the hook returns goes to the new modules; `closed` is called, nothing else |
 | `flow.yield_to(names, "left")`, `"right"` | what the hook returns goes on; the flow stays |
 | `flow.reset()` | nothing goes on any more, what the hook returns included; `closed` is called |
+| what a `revocable` module passes on waits until it is sent | it is in `unsent` until the test calls `sent` |
 
 Must not: do any I/O, or know what a test expects.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modnet.errors import UsageError
@@ -115,6 +117,7 @@ class PlayedFlow:
         *,
         outbound: bytes = b"",
         inbound: bytes = b"",
+        passed: bytes = b"",
     ) -> None:
         playback = self._playback
         if where not in ("left", "right", "replace"):
@@ -132,7 +135,38 @@ class PlayedFlow:
         playback.yielding = where
         playback.carried["outbound"] += outbound
         playback.carried["inbound"] += inbound
+        playback.carried["passed"] = passed
         playback.commands.append(("yield_to", wanted, where))
+
+    @property
+    def unsent(self) -> int:
+        return len(self._playback.unsent)
+
+    def yank(self, length: int) -> bytes:
+        taken = self.peek(length)
+        del self._playback.unsent[len(self._playback.unsent) - len(taken) :]
+        return taken
+
+    def peek(self, length: int) -> bytes:
+        unsent = self._revocable()
+        return bytes(unsent[max(0, len(unsent) - length) :])
+
+    def write(self, data: bytes) -> None:
+        self._revocable().extend(data)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        self._revocable()
+        self._playback.is_locked = True
+        try:
+            yield
+        finally:
+            self._playback.is_locked = False
+
+    def _revocable(self) -> bytearray:
+        if not self._playback.module.revocable:
+            raise OSError(errno.EOPNOTSUPP, "this module is not revocable: set `revocable = True`")
+        return self._playback.unsent
 
     def reset(self) -> None:
         self._playback.was_reset = True
@@ -185,8 +219,8 @@ class Playback:
         """Modules that a flow can be yielded to; None: whatever is named."""
         self.has_left = False
         """Whether the flow was yielded to modules that replace this one."""
-        self.carried = {"outbound": b"", "inbound": b""}
-        """What they read first."""
+        self.carried = {"outbound": b"", "inbound": b"", "passed": b""}
+        """What they read first, and what they are shown before that."""
         self.yielding: str | None = None
         self.failures: list[tuple[str, Exception]] = []
         """Hook and exception, where `strict` is off."""
@@ -194,13 +228,16 @@ class Playback:
         """What the module asked of the flow, in order: `("forward", "both")`, `("limit", ...)`,
         `("yield_to", ("gzip",), "replace")`, `("reset",)`.
         """
+        self.unsent = bytearray()
+        """Of a `revocable` module: what it passed on outbound and TCP has not sent."""
+        self.is_locked = False
         self._ended: set[str] = set()
         self._closed = False
         self._call("opened", self.flow)
 
     def outbound(self, data: bytes) -> bytes:
         """The application sends `data`; returns what goes on to the network."""
-        return self._data("outbound", data)
+        return self._keep(self._data("outbound", data))
 
     def inbound(self, data: bytes) -> bytes:
         """The network sends `data`; returns what goes on to the application."""
@@ -208,7 +245,7 @@ class Playback:
 
     def outbound_end(self) -> bytes:
         """The application will send no more; returns the last bytes that go on before the end does."""
-        return self._end("outbound")
+        return self._keep(self._end("outbound"))
 
     def inbound_end(self) -> bytes:
         """The network will send no more; returns the last bytes that go on before the end does."""
@@ -221,7 +258,19 @@ class Playback:
         self._closed = True
         self._call("closed", self.flow)
 
+    def sent(self, count: int) -> bytes:
+        """TCP sends the first `count` unsent bytes, which are returned; none while the module holds them."""
+        count = 0 if self.is_locked else count
+        gone = bytes(self.unsent[:count])
+        del self.unsent[:count]
+        return gone
+
     # --- the engine's rules ---
+
+    def _keep(self, passed: bytes) -> bytes:
+        if self.module.revocable:
+            self.unsent += passed
+        return passed
 
     def _data(self, way: Way, data: bytes) -> bytes:
         self._expect_open(way)

@@ -122,8 +122,8 @@ def test_a_module_yields_a_flow_that_has_carried_bytes(modnet, serving, shout, y
             assert exchange(client, LARGE) == LARGE.upper()
         assert counted(modnet, shout)["stolen"] == number
     if operation == calls.REPLACE:
-        # Connections of and to other modules, one for each core; a flow had two.
-        assert sockets[-1] - sockets[0] <= 2 * ((os.cpu_count() or 1) - 1), sockets
+        # For each core there may be a connection of the server's, and two to other modules; a flow had two.
+        assert sockets[-1] - sockets[0] <= 3 * ((os.cpu_count() or 1) - 1), sockets
 
 
 @pytest.mark.parametrize("operation", [calls.REPLACE, calls.APPLY_LEFT, calls.APPLY_RIGHT])

@@ -18,9 +18,10 @@ MAY_KNOW = {
     "pool": {"abi"},
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
-    "engine": {"abi", "pool", "inspect"},
+    "revoke": set(),
+    "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},
-    "python": {"abi", "engine", "inspect"},
+    "python": {"abi", "engine", "inspect", "revoke"},
 }
 LONGEST = 600
 

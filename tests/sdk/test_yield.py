@@ -78,7 +78,23 @@ class Upper(Module):
         return bytes(data).upper()
 
     def inbound(self, flow: modnet.Flow, data: memoryview) -> bytes:
+        self.seen.append(bytes(data))
         return bytes(data).upper()
+
+
+class Joins(Module):
+    """Lets the question pass, and yields at the answer."""
+
+    def opened(self, flow: modnet.Flow) -> None:
+        flow.question = b""
+
+    def inbound(self, flow: modnet.Flow, data: memoryview) -> memoryview:
+        flow.question += data
+        return data
+
+    def outbound(self, flow: modnet.Flow, data: memoryview) -> memoryview:
+        flow.yield_to("upper", passed=flow.question)
+        return data
 
 
 @pytest.fixture
@@ -101,11 +117,23 @@ def test_what_was_held_and_what_the_hook_returns_go_to_the_module_that_replaces_
     wait_until(lambda: chooser.over, "closed")
     assert chooser.placed == []
     assert chooser.over[0][0] == 0
-    assert upper.seen == [(("upper",), 0, wire.network.getsockname(), True)]
+    assert upper.seen[0] == (("upper",), 0, wire.network.getsockname(), True)
     wire.end("outbound")
     wire.end("inbound")
     wait_until(wire.is_over, "the end of both")
     assert wire.ended == {"outbound": "eof", "inbound": "eof"}
+
+
+def test_what_has_passed_is_shown_and_does_not_pass_again(runtime: Path) -> None:
+    with stage(Joins(), runtime) as joins, stage(Upper(), runtime, "upper") as upper:
+        wire = joins.flow()
+        wire.send("inbound", b"question")
+        wait_until(lambda: wire.has(inbound=b"question"), "the question")
+        wire.send("outbound", b"answer")
+        wait_until(lambda: wire.has(outbound=b"ANSWER"), "the answer")
+        wait_until(lambda: upper.module.seen[1:] == [b"question"], "what has passed")
+        wire.send("inbound", b" and another")
+        wait_until(lambda: wire.has(inbound=b"question AND ANOTHER"), "the next")
 
 
 @pytest.mark.parametrize("where", ["left", "right"])
@@ -213,7 +241,7 @@ def test_the_playback_tells_what_goes_along() -> None:
         ],
     )
     assert playback.has_left
-    assert playback.carried == {"outbound": b"", "inbound": b"replace upper\nmore"}
+    assert playback.carried == {"outbound": b"", "inbound": b"replace upper\nmore", "passed": b""}
     assert playback.module.over == [(0, 18)]
     with pytest.raises(UsageError):
         playback.inbound(b"x")

@@ -93,8 +93,9 @@ pub struct Yielded {
     pub flags: u32,
     /// 0.
     pub reserved: u32,
-    /// Bytes in the memfd: read from left, to be written to left, read from right, to be written to right.
-    pub lengths: [u64; 4],
+    /// Bytes in the memfd: read from left, to be written to left, read from right, to be written to right; and those that came from
+    /// the network and have passed already, which the new modules are shown.
+    pub lengths: [u64; 5],
 }
 
 /// Bytes of an entry.
@@ -106,4 +107,4 @@ pub const YIELD_BYTES: usize = ENTRY_BYTES + size_of::<Yielded>();
 
 const _: () = assert!(ENTRY_BYTES == 8);
 const _: () = assert!(size_of::<Hello>() == 44 + 32 * MAX_CHAIN);
-const _: () = assert!(size_of::<Yielded>() == 40);
+const _: () = assert!(size_of::<Yielded>() == 48);

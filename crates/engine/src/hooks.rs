@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use modnet_abi::record::MAX_CHAIN;
 use modnet_inspect::watch::Watch;
+use modnet_revoke::queue::outlet::Outlet;
 
 use crate::error::{Error, Result};
 use crate::flow::Way;
@@ -101,6 +102,8 @@ pub struct Yield {
     pub place: Place,
     /// By way: what the module has read and holds; the new modules read it first.
     pub held: [Vec<u8>; 2],
+    /// What came from the network and has passed already; the new modules are shown it before that.
+    pub passed: Vec<u8>,
 }
 
 /// A flow at its beginning.
@@ -120,6 +123,8 @@ pub struct Opened {
     pub tcp: Arc<Watch>,
     /// Whom it can be yielded to.
     pub doors: Arc<Doors>,
+    /// Where what is outbound can be taken back; None: nobody may.
+    pub outlet: Option<Arc<Outlet>>,
 }
 
 /// What a hook asks of the engine besides its result.
@@ -195,6 +200,13 @@ pub trait Hooks: Send + Sync {
     /// The flow is over, or was yielded to modules that replace this one.
     fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {
         Verdict::Same
+    }
+    /// Reads its files anew; called from any thread.
+    ///
+    /// # Errors
+    /// As [`crate::control::Subject::reload`].
+    fn reload(&self) -> Result<()> {
+        Err(Error::new(libc::EOPNOTSUPP, "this module has nothing to read anew"))
     }
     /// What the module itself counts, by name; asked by whoever shows it, from any thread.
     fn counters(&self) -> Vec<(String, u64)> {

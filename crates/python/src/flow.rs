@@ -10,11 +10,13 @@ use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin, Place, Yield};
 use modnet_engine::steal::doors::Doors;
 use modnet_inspect::watch::Watch;
+use modnet_revoke::queue::outlet::Outlet;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBytes, PyTuple};
 
 use crate::registry::raise;
+use crate::revoke::{self, Lock};
 use crate::tcp::Tcp;
 
 /// One stolen connection. Made by the engine, given to every hook; use it inside hooks only.
@@ -30,6 +32,7 @@ pub struct Flow {
     watch: Arc<Watch>,
     /// Made when it is first asked for.
     tcp: Option<Py<Tcp>>,
+    outlet: Option<Arc<Outlet>>,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -48,6 +51,7 @@ impl Flow {
             opened_at: opened.at,
             watch: opened.tcp,
             tcp: None,
+            outlet: opened.outlet,
             bytes: [0; 2],
             orders: Orders::default(),
         }
@@ -204,10 +208,17 @@ impl Flow {
 
     /// Other modules take this one's place, or come between it and a neighbour.
     #[pyo3(
-        signature = (names, r#where="replace", *, outbound=Vec::new(), inbound=Vec::new()),
-        text_signature = "(self, /, names, where='replace', *, outbound=b'', inbound=b'')"
+        signature = (names, r#where="replace", *, outbound=Vec::new(), inbound=Vec::new(), passed=Vec::new()),
+        text_signature = "(self, /, names, where='replace', *, outbound=b'', inbound=b'', passed=b'')"
     )]
-    fn yield_to(&mut self, names: Names, r#where: &str, outbound: Vec<u8>, inbound: Vec<u8>) -> PyResult<()> {
+    fn yield_to(
+        &mut self,
+        names: Names,
+        r#where: &str,
+        outbound: Vec<u8>,
+        inbound: Vec<u8>,
+        passed: Vec<u8>,
+    ) -> PyResult<()> {
         let names = names.all();
         let place = place(r#where, &outbound, &inbound)?;
         if self.orders.yielding.is_some() {
@@ -217,8 +228,35 @@ impl Flow {
         for name in &names {
             self.doors.find(name).map_err(raise)?;
         }
-        self.orders.yielding = Some(Yield { names, place, held: [outbound, inbound] });
+        self.orders.yielding = Some(Yield { names, place, held: [outbound, inbound], passed });
         Ok(())
+    }
+
+    /// Outbound bytes that were passed on and that TCP has not sent: those that can be taken back, and those that the kernel holds.
+    #[getter]
+    fn unsent(&self) -> usize {
+        let kernel = self.watch.read().map_or(0, |state| state.write_seq.wrapping_sub(state.snd_nxt));
+        self.outlet.as_ref().map_or(0, |outlet| outlet.len()) + usize::try_from(kernel).unwrap_or(0)
+    }
+
+    /// Takes the last outbound bytes back, at most `length`, that were passed on and not given to the kernel.
+    fn yank<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
+        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, length)
+    }
+
+    /// The bytes that `yank` would take.
+    fn peek<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
+        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, length)
+    }
+
+    /// Puts outbound bytes behind the last that were passed on.
+    fn write(&self, data: &[u8]) -> PyResult<()> {
+        revoke::write(revoke::outlet(self.outlet.as_ref())?, data)
+    }
+
+    /// A context in which nothing outbound is sent and the last bytes stay the last.
+    fn lock(&self) -> PyResult<Lock> {
+        Ok(Lock::new(Arc::clone(revoke::outlet(self.outlet.as_ref())?)))
     }
 
     /// Ends the flow now: both ends see a connection reset.

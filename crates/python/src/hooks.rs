@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use modnet_engine::error::{Error, Result};
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Hooks, Opened, Orders, Origin, State, Verdict, Wants};
 use pyo3::buffer::PyBuffer;
@@ -197,6 +198,21 @@ impl Hooks for PythonModule {
             Ok(Verdict::Same)
         });
         verdict
+    }
+
+    fn reload(&self) -> Result<()> {
+        Python::attach(|py| {
+            let module = self.module.bind(py);
+            let answer = module.call_method0("_reload").and_then(|answer| answer.extract::<(i32, String)>());
+            match answer {
+                Ok((0, _)) => Ok(()),
+                Ok((errno, said)) => Err(Error::new(errno, said)),
+                Err(error) => {
+                    error.write_unraisable(py, Some(module));
+                    Err(Error::new(libc::EINVAL, "it cannot be read anew; see the module's log"))
+                }
+            }
+        })
     }
 
     fn counters(&self) -> Vec<(String, u64)> {

@@ -7,6 +7,7 @@
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
+//! | [`revoke`] | taking back what has not been sent |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
 
@@ -16,6 +17,7 @@ mod flow;
 mod hooks;
 mod inspection;
 mod registry;
+mod revoke;
 mod tcp;
 
 use pyo3::prelude::*;
@@ -25,6 +27,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<flow::Flow>()?;
+    module.add_class::<revoke::Lock>()?;
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;

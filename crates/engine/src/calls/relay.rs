@@ -17,7 +17,7 @@ use crate::hooks::Forward;
 use crate::poll::Waker;
 use crate::sock;
 use crate::stats::Stats;
-use crate::steal::carried::{Carried, Stream};
+use crate::steal::carried::Carried;
 use crate::steal::{Left, Receiver, Stolen};
 use crate::worker::{Order, Shared, Worker};
 
@@ -36,7 +36,8 @@ struct Relay {
 /// # Errors
 /// EMFILE and its like, EAGAIN where there can be no thread: the flow is lost.
 pub fn sides(flow: Stolen, left: OwnedFd, receiver: &Receiver) -> io::Result<(OwnedFd, OwnedFd)> {
-    let Carried { left: near, right: far, left_unread } = flow.carried.map(|c| *c).unwrap_or_default();
+    // A program that knows sockets only is not shown what has passed.
+    let Carried { left: near, right: far, left_unread, .. } = flow.carried.map(|c| *c).unwrap_or_default();
     let origin = &flow.origin;
     let stolen = |left, right, right_is_tcp, carried| Stolen {
         origin: Arc::clone(origin),
@@ -53,7 +54,7 @@ pub fn sides(flow: Stolen, left: OwnedFd, receiver: &Receiver) -> io::Result<(Ow
         let (ours, programs) = sock::pair()?;
         serve(
             receiver,
-            stolen(left, ours, false, Carried { left: near, right: Stream::default(), left_unread }),
+            stolen(left, ours, false, Carried { left: near, left_unread, ..Carried::default() }),
         )?;
         programs
     };
@@ -95,6 +96,7 @@ fn start(receiver: &Receiver) -> io::Result<Relay> {
         },
         hooks: Arc::new(Forward),
         send_queue: QUEUE,
+        revocable: None,
         workers: 1,
         flows: AtomicU64::new(0),
         next_id: AtomicU64::new(1),

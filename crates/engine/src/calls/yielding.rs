@@ -104,7 +104,7 @@ pub fn yield_sockets(
     let carried = match place {
         Place::Left if !inbound.is_empty() => return Err(stray("inbound")),
         Place::Right if !outbound.is_empty() => return Err(stray("outbound")),
-        _ => Carried { left: stream(outbound), right: stream(inbound), left_unread: false },
+        _ => Carried { left: stream(outbound), right: stream(inbound), ..Carried::default() },
     };
     let (doors, _quiet) = (doors()?, super::Quiet::begin());
     for name in &names {

@@ -6,6 +6,7 @@
 //! | [`ends`] | half-closes, closes, resets |
 //! | [`passing`] | data, back-pressure, turns |
 //! | [`hooks`] | what a module's hooks do to it |
+//! | [`late`] | bytes that may be revoked |
 //! | [`limits`] | buckets and timers |
 //! | [`yielded`] | neighbours that change, bytes that come along |
 //! | [`sim`] | sockets and epoll as the kernel has them, small |
@@ -13,6 +14,7 @@
 
 mod ends;
 mod hooks;
+mod late;
 mod limits;
 mod model;
 mod passing;

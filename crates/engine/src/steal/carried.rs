@@ -39,13 +39,16 @@ pub struct Carried {
     pub left: Stream,
     /// Of the socket towards the network.
     pub right: Stream,
+    /// They came from the network and have passed already: each of the new modules is shown them first, and what it makes of them
+    /// is dropped. So one that joins in the middle of an exchange knows the question.
+    pub passed: Vec<u8>,
     /// The application has closed, and left bytes unread.
     pub left_unread: bool,
 }
 
 impl Carried {
-    fn parts(&self) -> [&Vec<u8>; 4] {
-        [&self.left.unread, &self.left.unsent, &self.right.unread, &self.right.unsent]
+    fn parts(&self) -> [&Vec<u8>; 5] {
+        [&self.left.unread, &self.left.unsent, &self.right.unread, &self.right.unsent, &self.passed]
     }
 
     /// What the message says, and the memfd that it takes along, if there are any bytes.
@@ -56,7 +59,7 @@ impl Carried {
         let lengths = self.parts().map(|part| part.len() as u64);
         let mut said = Yielded { lengths, ..Yielded::default() };
         said.flags |= if self.left_unread { LEFT_UNREAD } else { 0 };
-        if lengths == [0; 4] {
+        if lengths == [0; 5] {
             return Ok((said, None));
         }
         let mut file = page::memory(c"modnet-yield")?;
@@ -83,8 +86,8 @@ impl Carried {
             return Err(wrong());
         }
         file.rewind()?;
-        let Self { left, right, .. } = &mut carried;
-        let parts = [&mut left.unread, &mut left.unsent, &mut right.unread, &mut right.unsent];
+        let Self { left, right, passed, .. } = &mut carried;
+        let parts = [&mut left.unread, &mut left.unsent, &mut right.unread, &mut right.unsent, passed];
         for (part, length) in parts.into_iter().zip(said.lengths) {
             part.resize(usize::try_from(length).map_err(|_| wrong())?, 0);
             file.read_exact(part)?;
@@ -100,13 +103,14 @@ mod tests {
     fn some() -> Carried {
         let stream =
             |unread: &[u8], unsent: &[u8]| Stream { unread: unread.to_vec(), unsent: unsent.to_vec() };
-        Carried { left: stream(b"GET", b""), right: stream(&[7; 100_000], b"xy"), left_unread: true }
+        let (left, right) = (stream(b"GET", b""), stream(&[7; 100_000], b"xy"));
+        Carried { left, right, passed: b"passed".to_vec(), left_unread: true }
     }
 
     #[test]
     fn what_was_packed_comes_out_again() {
         let (said, file) = some().pack().unwrap();
-        assert_eq!(said.lengths, [3, 0, 100_000, 2]);
+        assert_eq!(said.lengths, [3, 0, 100_000, 2, 6]);
         assert_eq!(Carried::unpack(&said, file).unwrap(), some());
     }
 
@@ -119,7 +123,7 @@ mod tests {
 
     #[test]
     fn lengths_that_are_not_those_of_the_file_are_refused() {
-        for lengths in [[3, 0, 100_000, 1], [3, 0, 100_000, 3], [u64::MAX, 0, 1, 0], [0; 4]] {
+        for lengths in [[3, 0, 100_000, 2, 5], [3, 0, 100_000, 3, 6], [u64::MAX, 0, 1, 0, 0], [0; 5]] {
             let (said, file) = some().pack().unwrap();
             let error = Carried::unpack(&Yielded { lengths, ..said }, file).unwrap_err();
             assert_eq!(error.raw_os_error(), Some(libc::EPROTO), "{lengths:?}");

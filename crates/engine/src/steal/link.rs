@@ -114,7 +114,8 @@ impl Link {
             return false;
         };
         let bytes = flow.carried.as_mut().map(|carried| std::mem::take(&mut carried.right));
-        let carried = Carried { right: bytes.unwrap_or_default(), ..Carried::default() };
+        let passed = flow.carried.as_ref().map_or(Vec::new(), |carried| carried.passed.clone());
+        let carried = Carried { right: bytes.unwrap_or_default(), passed, ..Carried::default() };
         let real = flow.real.as_ref().map(AsFd::as_fd);
         let parcel = Parcel { left: far.as_fd(), right: flow.right.as_fd(), real, carried: &carried };
         let sent = (flow.origin.position + 1..flow.origin.until).any(|position| {

@@ -187,17 +187,36 @@ impl Pair {
 pub struct Unread {
     bytes: Vec<u8>,
     at: usize,
+    /// The first of them have passed already, and are shown.
+    passed: usize,
+}
+
+/// What a read of [`Unread`] gave.
+pub struct Again {
+    /// So many bytes.
+    pub count: usize,
+    /// They have passed already.
+    pub passed: bool,
 }
 
 impl Unread {
     /// They are to be read first.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, passed: 0 }
+    }
+
+    /// The same, after others that have passed already.
+    fn after(mut passed: Vec<u8>, bytes: &[u8]) -> Self {
+        let count = passed.len();
+        passed.extend_from_slice(bytes);
+        Self { bytes: passed, at: 0, passed: count }
     }
 
     /// Reads; None: there are no more, and their memory is given back.
-    pub fn read(&mut self, into: &mut [u8]) -> Option<usize> {
-        let rest = &self.bytes[self.at..];
+    pub fn read(&mut self, into: &mut [u8]) -> Option<Again> {
+        let passed = self.at < self.passed;
+        let end = if passed { self.passed } else { self.bytes.len() };
+        let rest = &self.bytes[self.at..end];
         if rest.is_empty() {
             *self = Self::default();
             return None;
@@ -205,13 +224,13 @@ impl Unread {
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         self.at += count;
-        Some(count)
+        Some(Again { count, passed })
     }
 
-    /// All that is left.
+    /// All that is left and has not passed.
     pub fn take(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(self);
-        bytes.bytes.split_off(bytes.at)
+        bytes.bytes.split_off(bytes.at.max(bytes.passed))
     }
 }
 
@@ -245,6 +264,8 @@ pub struct Flow {
     pub carried: [Unread; 2],
     /// It is to be yielded, as soon as the hook has returned.
     pub yielding: Option<Yield>,
+    /// Where what is outbound may be revoked.
+    pub late: Option<super::late::Late>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     origin: Arc<Origin>,
@@ -277,6 +298,7 @@ impl Flow {
             real: None,
             carried: Default::default(),
             yielding: None,
+            late: None,
             timer: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
@@ -301,6 +323,7 @@ impl Flow {
                 at: self.opened_at,
                 tcp: Arc::clone(&tcp),
                 doors: Arc::clone(doors),
+                outlet: self.machine.outlet().cloned(),
             }));
             self.tcp = Some(tcp);
         }
@@ -321,11 +344,16 @@ impl Flow {
 
     /// It was yielded to this module: what has come along goes first.
     pub fn load(&mut self, carried: Carried) {
-        let Carried { left, right, left_unread } = carried;
+        let Carried { left, right, passed, left_unread } = carried;
         self.machine.pass(Way::Inbound, &left.unsent);
         self.machine.pass(Way::Outbound, &right.unsent);
         self.hold(Way::Outbound, left.unread);
         self.hold(Way::Inbound, right.unread);
+        if !passed.is_empty() {
+            let unread = &mut self.carried[Way::Inbound as usize];
+            *unread = Unread::after(passed, &unread.take());
+            self.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
+        }
         // That the application has left bytes unread a socket tells once only.
         self.machine.ready(Side::Left, Ready { failed: left_unread, ..Ready::default() });
     }
@@ -357,6 +385,9 @@ impl Flow {
         let queue = self.machine.queue(way);
         bytes.extend_from_slice(queue.front());
         queue.clear();
+        if let Some(outlet) = self.machine.outlet().filter(|_| way == Way::Outbound) {
+            bytes.extend(outlet.take());
+        }
         bytes
     }
 
@@ -385,6 +416,10 @@ impl Flow {
         }
         if let Some(tcp) = &self.tcp {
             tcp.freeze();
+        }
+        if let Some(outlet) = self.machine.outlet() {
+            outlet.clear();
+            Stats::add(&stats.bytes_yanked, outlet.yanked());
         }
         Stats::add(&stats.ended, 1);
         Stats::add(&stats.bytes_outbound, bytes[Way::Outbound as usize]);

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use super::conn::Flow;
+use super::conn::{Again, Flow};
 use super::pipe::{Pipe, FIRST, WORTH};
 use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
@@ -32,6 +32,8 @@ impl Worker {
         // Where the bytes in hand are, and how many.
         let mut hand = Hand::Scratch;
         let mut in_hand = 0;
+        // They have passed already, and the hook is only shown them.
+        let mut shown = false;
         loop {
             let Some(flow) = self.flows.get_mut(key) else { return };
             if let Some(now) = now {
@@ -39,7 +41,7 @@ impl Worker {
             }
             let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
             match flow.machine.next() {
-                Command::Read(way, most) => {
+                command @ (Command::Read(way, most) | Command::Append(way, most)) => {
                     if reads == TURN {
                         self.again.push(key);
                         break;
@@ -52,19 +54,48 @@ impl Worker {
                     let native = flow.machine.is_native(way);
                     let source = if outbound { &pair.left } else { &flow.right };
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
+                    let outlet = matches!(command, Command::Append(..))
+                        .then(|| flow.machine.outlet().cloned())
+                        .flatten();
+                    // What the kernel should have at once need not be kept where it can be taken back.
+                    let spliced = match &mut flow.late {
+                        Some(late) if busy && outlet.is_some() && flow.machine.queued()[0] == 0 => {
+                            late.grant(&flow.right, flow.right_is_tcp).bytes.min(most)
+                        }
+                        _ if outlet.is_some() => 0,
+                        _ => most,
+                    };
+                    let busy = busy && (outlet.is_none() || spliced >= FIRST);
                     let first = if native && !busy { FIRST } else { READ };
-                    let asked = most.min(first).min(self.scratch.len());
-                    if let Some(count) = flow.carried[way as usize].read(&mut self.scratch[..asked]) {
+                    let mut asked = most.min(first).min(self.scratch.len());
+                    let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
+                    if let Some(Again { count, passed }) = again {
                         // They are not the socket's: how much it has is not known yet.
-                        flow.machine.got(way, count, count);
-                        (in_hand, hand) = (count, Hand::Scratch);
+                        match &outlet {
+                            Some(outlet) => {
+                                outlet.push(&self.scratch[..count]);
+                                flow.machine.kept(way, count, count);
+                            }
+                            None => flow.machine.got(way, count, count),
+                        }
+                        (in_hand, hand, shown) = (count, Hand::Scratch, passed);
+                        if shown && native {
+                            flow.machine.hooked(way, 0);
+                        }
                         continue;
                     }
                     let mut is_short = false;
                     let pipe = busy.then(|| self.pipes.take()).flatten();
-                    let outcome = match &pipe {
-                        Some(pipe) => pipe.fill(source, most),
-                        None => sock::receive(source, &mut self.scratch[..asked]),
+                    let outcome = match (&pipe, &outlet) {
+                        (Some(pipe), _) => pipe.fill(source, spliced),
+                        (None, Some(outlet)) => outlet.fill(most, |room| {
+                            asked = room.len();
+                            match sock::receive(source, room) {
+                                Outcome::Bytes(count) => (count, Outcome::Bytes(count)),
+                                other => (0, other),
+                            }
+                        }),
+                        (None, None) => sock::receive(source, &mut self.scratch[..asked]),
                     };
                     match outcome {
                         Outcome::Bytes(count) if pipe.is_some() => {
@@ -76,7 +107,11 @@ impl Worker {
                             continue;
                         }
                         Outcome::Bytes(count) => {
-                            flow.machine.got(way, count, asked);
+                            if outlet.is_some() {
+                                flow.machine.kept(way, count, asked);
+                            } else {
+                                flow.machine.got(way, count, asked);
+                            }
                             if count >= FIRST && native {
                                 flow.busy[way as usize] = true;
                                 // A splice waits unless the descriptor says otherwise, as it does where a shim made it.
@@ -123,7 +158,7 @@ impl Worker {
                     if count.is_some() {
                         hand = Hand::Out;
                     }
-                    in_hand = count.unwrap_or(in_hand);
+                    in_hand = if std::mem::take(&mut shown) { 0 } else { count.unwrap_or(in_hand) };
                     if self.is_yielding(key) {
                         self.take_along(key, way, count.is_some(), &mut in_hand);
                         if !self.hand_over(key) {
@@ -152,6 +187,11 @@ impl Worker {
                             continue;
                         }
                     };
+                    if let Some(outlet) = flow.machine.outlet().filter(|_| way == Way::Outbound) {
+                        outlet.push(data);
+                        flow.machine.put_by(way);
+                        continue;
+                    }
                     match sock::send(destination, data, more) {
                         Outcome::Bytes(count) => {
                             flow.machine.queue(way).push(&data[count..]);
@@ -187,6 +227,17 @@ impl Worker {
                         Outcome::Again => flow.machine.sent(way, false),
                         Outcome::End => flow.machine.broken(way.destination(), false),
                         Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
+                    }
+                }
+                Command::Release(way, more) => {
+                    let now = self.started.elapsed();
+                    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+                    let outlet = flow.machine.outlet().cloned();
+                    let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
+                    match late.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
+                        Ok(all) => flow.machine.sent(way, all),
+                        Err(Outcome::Broken(errno)) => flow.broken(way.destination(), false, errno),
+                        Err(_) => flow.machine.broken(way.destination(), false),
                     }
                 }
                 Command::HookEnd(way) => {
@@ -229,7 +280,9 @@ impl Worker {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let mut failed = false;
         let wants = flow.machine.wants_room(Side::Right);
-        if wants != flow.room {
+        let late = flow.late.as_mut().filter(|_| wants);
+        let (rearm, again) = late.map_or((false, None), |late| (std::mem::take(&mut late.rearm), late.again));
+        if wants != flow.room || rearm {
             flow.room = wants;
             failed |= self.poller.change(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, wants).is_err();
         }
@@ -241,7 +294,8 @@ impl Worker {
                     self.poller.change(pair.left.as_raw_fd(), number << KIND_BITS | LEFT, wants).is_err();
             }
         }
-        if let Some(at) = flow.machine.timer().filter(|at| flow.timer.is_none_or(|set| *at < set)) {
+        let timer = [flow.machine.timer(), again].into_iter().flatten().min();
+        if let Some(at) = timer.filter(|at| flow.timer.is_none_or(|set| *at < set)) {
             flow.timer = Some(at);
             self.timers.set(at, key);
         }

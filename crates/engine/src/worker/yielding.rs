@@ -88,7 +88,7 @@ impl Worker {
         }
         let place = order.place;
         let stats = Arc::clone(&self.shared.receiver.stats);
-        match self.try_hand_over(key, &order.names, place) {
+        match self.try_hand_over(key, &order.names, place, order.passed) {
             Ok(()) if place == Place::Replace => {
                 Stats::add(&stats.yielded, 1);
                 return false;
@@ -110,7 +110,13 @@ impl Worker {
         true
     }
 
-    fn try_hand_over(&mut self, key: u64, names: &[String], place: Place) -> Result<(), Lost> {
+    fn try_hand_over(
+        &mut self,
+        key: u64,
+        names: &[String],
+        place: Place,
+        passed: Vec<u8>,
+    ) -> Result<(), Lost> {
         let flow = self.flows.get_mut(key).ok_or(Lost::Ending)?;
         if flow.machine.right_is_gone() || flow.machine.is_reset() {
             return Err(Lost::Ending);
@@ -122,9 +128,11 @@ impl Worker {
         let pair =
             if place == Place::Replace { None } else { Some(sock::pair().map_err(|_| Lost::Descriptor)?) };
         let left = if place == Place::Right { Left::Own } else { self.detach(key, known)? };
-        let carried = self.collect(key, place);
+        let mut carried = self.collect(key, place);
+        carried.passed = passed;
         if let Err(error) = self.send(key, &Arc::new(first), &left, place, pair.as_ref(), &carried) {
             if let Some(flow) = self.flows.get_mut(key) {
+                carried.passed.clear();
                 flow.load(carried);
             }
             return Err(if error.raw_os_error() == Some(libc::EAGAIN) { Lost::Full } else { Lost::Skipped });

@@ -87,7 +87,7 @@ fn a_yielded_flow_of_nobody_or_with_wrong_bytes_is_closed_and_counted() {
     let mut parcel = Parcel::new(2);
     send(
         &queue.shim,
-        &yield_message(&Yielded { lengths: [1, 0, 0, 0], ..Yielded::default() }),
+        &yield_message(&Yielded { lengths: [1, 0, 0, 0, 0], ..Yielded::default() }),
         &parcel.raw(),
     );
     assert!(queue.receive(&receiver));
