@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import pytest
 from modnet import calls
 
 from tests.calls.conftest import ROOT
-from tests.lib.process import Program, until
+from tests.lib.process import Program, listening, until
 
 HERE = Path(__file__).parent
 SHOUT = f"{ROOT}/examples/shout.py:Shout"
@@ -256,3 +258,23 @@ def test_errors_are_those_of_the_header(tmp_path):
             with pytest.raises(OSError) as caught:
                 calls.yield_(-1, one.fileno(), names, calls.APPLY_RIGHT, **held)
             assert caught.value.errno == number, (names, held)
+
+
+def test_the_example_serves_slowly_what_it_yields(modnet):
+    place = modnet.place
+    (place.directory / "slow").mkdir()
+    for name in ("slow/file", "file"):
+        (place.directory / name).write_bytes(LARGE)
+    assert modnet("module", "start", "throttle,rate=1MB,burst=1MB").returncode == 0
+    command = [sys.executable, str(ROOT / "examples/own_socket/server.py"), str(place.port)]
+    server = Program(place, place.modnet("run", "--", *command), "server")
+    server.wait_for(lambda: listening(place.port), 20, "its port")
+    for name, least in (("file", 0.0), ("slow/file", 0.8)):
+        began = time.monotonic()
+        with urllib.request.urlopen(f"http://127.0.0.1:{place.port}/{name}", timeout=30) as answer:
+            assert answer.read() == LARGE
+        # A megabyte passes at once, and the other takes a second.
+        assert time.monotonic() - began >= least
+    assert counted(modnet, "throttle")["stolen"] == 1
+    server.stop()
+    modnet("module", "stop", "throttle")

@@ -34,6 +34,8 @@ stats! {
     yielded_beside,
     /// Flows that were yielded and could not be handed over (skipped or queue_full says why): they go on natively.
     yields_lost,
+    /// Flows that were to be yielded when they were ending: the network had reset them. They end here.
+    yields_late,
     /// Sides of flows that came with bytes for a program with its own loop, which a thread of the library passes to it.
     relayed,
     /// Bytes read from applications, of flows that ended.

@@ -52,13 +52,13 @@ enum Lost {
 }
 
 impl Lost {
-    /// What counts it besides `yields_lost`.
-    fn counter<'a>(&self, stats: &'a Stats) -> Option<&'a AtomicU64> {
+    /// What counts it.
+    fn counters<'a>(&self, stats: &'a Stats) -> Vec<&'a AtomicU64> {
         match self {
-            Self::Ending => None,
-            Self::Skipped => Some(&stats.skipped),
-            Self::Full => Some(&stats.queue_full),
-            Self::Descriptor => Some(&stats.no_descriptor),
+            Self::Ending => vec![&stats.yields_late],
+            Self::Skipped => vec![&stats.yields_lost, &stats.skipped],
+            Self::Full => vec![&stats.yields_lost, &stats.queue_full],
+            Self::Descriptor => vec![&stats.yields_lost, &stats.no_descriptor],
         }
     }
 }
@@ -95,8 +95,7 @@ impl Worker {
             }
             Ok(()) => Stats::add(&stats.yielded_beside, 1),
             Err(reason) => {
-                Stats::add(&stats.yields_lost, 1);
-                if let Some(counter) = reason.counter(&stats) {
+                for counter in reason.counters(&stats) {
                     Stats::add(counter, 1);
                 }
                 if let Some(flow) = self.flows.get_mut(key) {
