@@ -23,9 +23,12 @@ from modnet import _native
 
 __all__ = [
     "ALL_CPUS",
+    "APPLY_LEFT",
+    "APPLY_RIGHT",
     "EPOLL_STEAL",
     "EPOLL_YANK",
     "PEEK",
+    "REPLACE",
     "YANK",
     "YANK_DONTWAIT",
     "YANK_LOCK",
@@ -37,6 +40,7 @@ __all__ = [
     "map_state",
     "register",
     "yank",
+    "yield_",
 ]
 
 ALL_CPUS = (1 << 63) - 1
@@ -51,6 +55,8 @@ YANK_NONE, YANK_LOCK, YANK_UNLOCK = 0, 1, 2
 """What `yank` does to transmission: leaves it as it is; holds it from now on; lets it go again."""
 YANK_DONTWAIT = 1
 """A flag of `yank`: do not wait for modules."""
+APPLY_LEFT, APPLY_RIGHT, REPLACE = 1, 2, 3
+"""What `yield_` does."""
 _MANNER = select.EPOLLET | select.EPOLLONESHOT
 
 
@@ -72,6 +78,29 @@ def getsockets(cpu_mask: int = ALL_CPUS, max: int = 64) -> list[tuple[int, int]]
     if max < 1:
         raise OSError(errno.EINVAL, "max is at least 1")
     return _native.calls_getsockets(_checked(cpu_mask), max)
+
+
+def yield_(
+    left: int,
+    right: int,
+    names: Sequence[str],
+    operation: int,
+    *,
+    outbound: bytes = b"",
+    inbound: bytes = b"",
+) -> None:
+    """Yields a flow to modules, the first nearest to the application: they take this one's place (REPLACE;
+    both descriptors are closed), or come between it and a neighbour (APPLY_LEFT, APPLY_RIGHT; the number
+    that is `left` or `right` leads to them then, the other one may be -1).
+
+    An application yields its own connection with `yield_(-1, connection.fileno(), names, APPLY_RIGHT)`,
+    before it puts it into an epoll set. `outbound` and `inbound` are bytes that were read from `left` and
+    `right` and not passed on: the new modules read them first. `modnet.h` has the errors; ENOENT: no living
+    module has one of the names, and nothing has changed.
+    """
+    if operation not in (APPLY_LEFT, APPLY_RIGHT, REPLACE):
+        raise OSError(errno.EINVAL, "an operation is APPLY_LEFT, APPLY_RIGHT or REPLACE")
+    _native.calls_yield(left, right, list(names), operation, (outbound, inbound))
 
 
 def map_state(fd: int) -> _native.Tcp:

@@ -231,6 +231,17 @@ pub fn close_is_reset(fd: &OwnedFd) -> bool {
     result == 0 && linger.l_onoff != 0 && linger.l_linger == 0
 }
 
+/// Asks for room for many messages, as the shim does (the kernel gives what `net.core.wmem_max` allows): a burst fits.
+pub fn widen(fd: &OwnedFd) {
+    let bytes: libc::c_int = 512 << 10;
+    // SAFETY: an int, of the length that is passed, is readable.
+    unsafe {
+        let length = socklen::<libc::c_int>();
+        let at = (&raw const bytes).cast();
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, length);
+    }
+}
+
 /// A pair of connected intermediate sockets.
 ///
 /// # Errors
@@ -244,6 +255,25 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
             return Err(io::Error::last_os_error());
         }
         Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// Whether a socket has a peer.
+#[must_use]
+pub fn is_connected(fd: BorrowedFd<'_>) -> bool {
+    let mut length = 0;
+    // SAFETY: no byte is written.
+    unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut length).cast(), &raw mut length) == 0 }
+}
+
+/// Sends whatever is written at once.
+pub fn set_nodelay(fd: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: an int, of the length that is passed, is readable.
+    unsafe {
+        let length = socklen::<libc::c_int>();
+        let at = (&raw const on).cast();
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, at, length);
     }
 }
 

@@ -3,8 +3,10 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`mask`] | which cores a `cpu_mask` means |
+//! | [`relay`] | bytes that come along with a yielded flow |
 //! | [`state`] | the TCP state of a descriptor |
 //! | [`revoke`], [`bell`] | bytes taken back; what epoll sets are told of it |
+//! | [`yielding`] | flows that go to other modules |
 //! | here | the process' one registration, its steal queues, what EPOLL_STEAL waits for |
 //!
 //! A process is one module. Rules: safe from any thread; nothing waits, except for the registry's lock; a forked child
@@ -12,8 +14,10 @@
 
 pub mod bell;
 pub mod mask;
+pub mod relay;
 pub mod revoke;
 pub mod state;
+pub mod yielding;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -115,6 +119,7 @@ pub fn getsockets(max: usize, mask: Mask) -> Result<Vec<Sockets>> {
         return Err(mask::no_core());
     }
     if !flows.is_empty() {
+        flows.iter().for_each(yielding::remember);
         return Ok(flows);
     }
     Err(found.map_or_else(

@@ -8,12 +8,14 @@
 //! | [`late`] | what waits where it can be taken back |
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
 //! | [`urgent`] | urgent data of the network's |
+//! | [`yielding`] | flows that go to other modules, from every place in a chain |
 //! | here | one worker with a pair of its own for each flow |
 
 mod chain;
 mod late;
 mod pooled;
 mod urgent;
+mod yielding;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -68,7 +70,7 @@ impl Module {
             stats: Arc::default(),
             pairs,
             spare: Arc::default(),
-            keeps_real: false,
+            keeps_real: hooks.wants().any(),
         };
         let shared = Arc::new(Shared {
             receiver,
