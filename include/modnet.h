@@ -24,6 +24,7 @@
 #define MODNET_H
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
@@ -87,6 +88,50 @@ int modnet_apply(pid_t target, const char *const names[], int count);
  * ENOTCONN   the calling process is not a module
  * EMFILE, ENFILE, ENOMEM  a program cannot be let in; it passes without this module */
 int modnet_getsockets(int left_fds[], int right_fds[], int max, long cpu_mask);
+
+/* --- Yielding: a flow goes to other modules --- */
+
+#define MODNET_APPLY_LEFT 1  /* they come between the caller and its neighbour towards the application */
+#define MODNET_APPLY_RIGHT 2 /* between the caller and its neighbour towards the network */
+#define MODNET_REPLACE 3     /* in the caller's place, which leaves the flow */
+
+/* Bytes that the caller has read and not passed on: the new modules read them before everything else. */
+struct modnet_held {
+    const void *outbound; /* read from left_fd; NULL where the length is 0 */
+    size_t outbound_length;
+    const void *inbound; /* read from right_fd */
+    size_t inbound_length;
+};
+
+/* Yields a flow of modnet_getsockets, which may have carried bytes already, to `count` modules, names[0] nearest to the
+ * application. `held` may be NULL. What the caller has changed and not yet written it writes before, or gives up.
+ *
+ * operation            needs               held        afterwards
+ * MODNET_REPLACE       left_fd, right_fd   both ways   both are closed
+ * MODNET_APPLY_LEFT    left_fd             outbound    left_fd is a socket to the last of the new modules
+ * MODNET_APPLY_RIGHT   right_fd            inbound     right_fd is a socket to the first of the new modules
+ *
+ * A descriptor that is not needed may be -1. One that an epoll set holds is taken out before (EPOLL_CTL_DEL), and put in again if
+ * it stays: others have the socket, so that closing does not do it.
+ *
+ * An application yields a connection of its own, which it has accepted or connected, by MODNET_APPLY_RIGHT with right_fd; the
+ * number stays, as a socket to the first of the modules. Under `modnet run` (without -m: in place of a chain for all sockets; with -m:
+ * the modules come before those) all calls on it go on as after a stolen accept; without it, calls other than data, shutdown
+ * and readiness are answered by that UNIX socket. No other process or descriptor should have the connection.
+ *
+ * The paper's call has neither `count` nor `held`: its arrays end somewhere, and the kernel has what a module has not read.
+ *
+ * Nothing has changed where it fails:
+ * ENOENT     no living module has one of the names
+ * EAGAIN     a module takes no more flows now
+ * EPERM      a module is another user's, and the caller is not root
+ * EINVAL     not an operation; a descriptor is missing, or no connection, or no flow of this module; count is less than 1, or the chain
+ *            gets longer than 16; bytes that do not pass the new modules; not a name
+ * ENOTCONN   the application's socket is not connected
+ * EFAULT     names or one of them is NULL, or bytes are
+ * EBADF, ENOTSOCK, EMFILE, ENFILE, ENOMEM */
+int modnet_yield(int left_fd, int right_fd, const char *const names[], int count, int operation,
+                 const struct modnet_held *held);
 
 /* Told by modnet_epoll_wait when modnet_getsockets may have something: connections, or ESHUTDOWN. */
 #define EPOLL_STEAL (1u << 24)

@@ -1,5 +1,6 @@
 """Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal, final
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "calls_yank_ready",
     "calls_yank_request",
     "calls_yankwrite",
+    "calls_yield",
     "create_record",
     "find_record",
     "inspect_directory",
@@ -313,6 +315,27 @@ class Flow:
         """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit
         away. With "both" each direction has its own.
         """
+    def yield_to(
+        self,
+        names: str | Sequence[str],
+        where: Literal["left", "right", "replace"] = "replace",
+        *,
+        outbound: bytes = b"",
+        inbound: bytes = b"",
+        passed: bytes = b"",
+    ) -> None:
+        """Other modules, in order, take this one's place, or come between it and its neighbour towards the
+        application (left) or the network (right), before what the running hook returns goes on.
+
+        With "replace" what the hook returns is the first that the new modules read; this one is called for
+        the flow once more, by `closed`. `outbound` and `inbound` are bytes that it has read and held back:
+        the new modules read them before everything else. `passed` are bytes that came from the network and
+        have passed this module already: the new modules' `inbound` is called with them first, and what it
+        returns for them is dropped, so that a module that joins at an answer knows the request.
+
+        OSError: ENOENT, no living module has one of the names; EAGAIN, it takes no more flows now; EPERM,
+        it is another user's; EINVAL, no names, or too many for a chain. Nothing has changed then.
+        """
     @property
     def unsent(self) -> int:
         """Outbound bytes that were passed on and that TCP has not sent: those that `yank` can take, and those
@@ -443,6 +466,9 @@ def calls_yank(fd: int, length: int, peek: bool, lock: str, dont_wait: bool) -> 
 
 def calls_yank_ready(fd: int) -> int:
     """The descriptor that has room (EPOLLWRNORM) while a yank that did not wait has its answer."""
+
+def calls_yield(left: int, right: int, names: list[str], operation: int, held: tuple[bytes, bytes]) -> None:
+    """Yields a flow, or the application's own socket."""
 
 def calls_yank_listen(left: int) -> int:
     """The descriptor that has room (EPOLLWRNORM) while somebody asks for bytes of a left socket."""

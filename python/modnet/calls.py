@@ -23,10 +23,13 @@ from modnet import _native
 
 __all__ = [
     "ALL_CPUS",
+    "APPLY_LEFT",
+    "APPLY_RIGHT",
     "EPOLL_STEAL",
     "EPOLL_YANK",
     "EPOLL_YANK_REQ",
     "PEEK",
+    "REPLACE",
     "YANK",
     "YANK_DONTWAIT",
     "YANK_LOCK",
@@ -40,6 +43,7 @@ __all__ = [
     "yank",
     "yank_request",
     "yankwrite",
+    "yield_",
 ]
 
 ALL_CPUS = (1 << 63) - 1
@@ -56,6 +60,8 @@ YANK_NONE, YANK_LOCK, YANK_UNLOCK = 0, 1, 2
 """What `yank` does to transmission: leaves it as it is; holds it from now on; lets it go again."""
 YANK_DONTWAIT = 1
 """A flag of `yank`: do not wait for modules."""
+APPLY_LEFT, APPLY_RIGHT, REPLACE = 1, 2, 3
+"""What `yield_` does."""
 _MANNER = select.EPOLLET | select.EPOLLONESHOT
 _YANKS = EPOLL_YANK | EPOLL_YANK_REQ
 
@@ -80,6 +86,29 @@ def getsockets(cpu_mask: int = ALL_CPUS, max: int = 64) -> list[tuple[int, int]]
     return _native.calls_getsockets(_checked(cpu_mask), max)
 
 
+def yield_(
+    left: int,
+    right: int,
+    names: Sequence[str],
+    operation: int,
+    *,
+    outbound: bytes = b"",
+    inbound: bytes = b"",
+) -> None:
+    """Yields a flow to modules, the first nearest to the application: they take this one's place (REPLACE;
+    both descriptors are closed), or come between it and a neighbour (APPLY_LEFT, APPLY_RIGHT; the number
+    that is `left` or `right` leads to them then, the other one may be -1).
+
+    An application yields its own connection with `yield_(-1, connection.fileno(), names, APPLY_RIGHT)`,
+    before it puts it into an epoll set. `outbound` and `inbound` are bytes that were read from `left` and
+    `right` and not passed on: the new modules read them first. `modnet.h` has the errors; ENOENT: no living
+    module has one of the names, and nothing has changed.
+    """
+    if operation not in (APPLY_LEFT, APPLY_RIGHT, REPLACE):
+        raise OSError(errno.EINVAL, "an operation is APPLY_LEFT, APPLY_RIGHT or REPLACE")
+    _native.calls_yield(left, right, list(names), operation, (outbound, inbound))
+
+
 def map_state(fd: int) -> _native.Tcp:
     """The TCP state of a descriptor: of a TCP socket its own; of a module's `right` that leads to a next
     module, and of an application's intermediate socket, the real socket's. When `fd` has been closed,
@@ -94,14 +123,15 @@ def yank(fd: int, length: int, operation: int = YANK, lock: int = YANK_NONE, fla
     """Takes back the last bytes written to `fd`, at most `length`, that TCP has not sent, in the order of the
     stream; b"" where nothing is unsent. With PEEK they stay.
 
-    `fd` is an application's intermediate socket, a module's `right` that leads to a next module, or a TCP socket
-    that no module has: then the kernel's own send buffer is meant (with CAP_NET_ADMIN, and no lock). With
+    `fd` is an application's intermediate socket, a module's `right` that leads to a next module, or a TCP
+    socket that no module has: then they come out of the kernel's send buffer (CAP_NET_ADMIN, no lock). With
     YANK_LOCK nothing is sent, and nobody else takes bytes, until YANK_UNLOCK (with `length` 0 that is all
     that happens), a close, or the end of this process.
 
-    EPERM: a plain TCP socket, and no CAP_NET_ADMIN. BlockingIOError (EAGAIN): with YANK_DONTWAIT, the answer comes later, as EPOLL_YANK, to the same call; or
-    somebody else takes or holds the bytes. EOPNOTSUPP: a module of the chain does not give back, or there is
-    none. TimeoutError: a module does not answer (MODNET_YANK_TIMEOUT).
+    BlockingIOError (EAGAIN): with YANK_DONTWAIT, the answer comes later, as EPOLL_YANK, to the same call; or
+    somebody else takes or holds the bytes; or the kernel cannot now. EOPNOTSUPP: a module of the chain does
+    not give back, or no module has this socket's bytes, or the kernel never can. EPERM: a plain TCP socket,
+    and no CAP_NET_ADMIN. TimeoutError: a module does not answer (MODNET_YANK_TIMEOUT); the bytes go on.
     """
     if length < 0 or operation not in (YANK, PEEK) or flags & ~YANK_DONTWAIT:
         raise OSError(
@@ -122,7 +152,7 @@ def yank_request(left: int) -> int:
 
 
 def yankwrite(left: int, data: bytes | bytearray | memoryview) -> int:
-    """Gives bytes back to whoever asks for them, in the order of the stream, in as many pieces as you like; returns
+    """Gives bytes back to whoever asks for them, in the order of the stream, in any number of pieces; returns
     how many were taken, for which there was room (MODNET_YANK_BUFFER). No bytes: there are no more.
 
     BlockingIOError: nobody asks, or not any more. EMSGSIZE: more than were asked for.

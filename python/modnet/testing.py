@@ -43,7 +43,7 @@ from modnet.module import Module
 __all__ = ["Playback", "PlayedFlow", "check_chunking", "play", "running"]
 
 _Module = TypeVar("_Module", bound=Module)
-_COMMANDS = ("forward", "limit", "reset")
+_COMMANDS = ("forward", "limit", "yield_to", "reset")
 
 
 @contextmanager
@@ -70,6 +70,7 @@ def play(module: Module, script: Sequence[tuple[Any, ...]], *, strict: bool = Tr
     | `("outbound_end", expected)`, `("inbound_end", expected)` | the end; `expected` if bytes go on |
     | `("opened",)`, `("closed",)` | `opened` comes by itself; naming it lets its commands follow |
     | `("forward", way)`, `("limit", way, rate, burst)`, `("reset",)` | a command in the event before it |
+    | `("yield_to", names, where)` | likewise; after "replace" no event but the `closed` of itself follows |
 
     Every command must be named. `strict` is `Playback`'s.
     """
@@ -110,7 +111,7 @@ def _line(step: tuple[Any, ...]) -> str:
             return f"{end} -> {expected!r}"
         case ("opened" | "closed" as event, *_) if len(step) == 1 or step[1:] == (b"",):
             return str(event)
-        case ("forward", _) | ("limit", _, _, _) | ("reset",):
+        case ("forward", _) | ("limit", _, _, _) | ("yield_to", _, _) | ("reset",):
             return "    " + " ".join(str(part) for part in step)
         case _:
             raise UsageError(f"{step!r} is no step of a script: see modnet.testing.play")

@@ -8,11 +8,15 @@ use crate::flow::Ready;
 
 /// Events of one wait: a burst of accepts and their flows; more only come one call later.
 const BATCH: usize = 512;
+/// Waits from here on are counted in milliseconds: they are for clocks of people.
+const COARSE: Duration = Duration::from_millis(20);
 
 /// A poller and the events that it last gave.
 pub struct Poller {
     fd: OwnedFd,
     events: Vec<libc::epoll_event>,
+    /// Whether the kernel takes a wait's limit in milliseconds only (before Linux 5.11).
+    coarse: bool,
 }
 
 /// One event.
@@ -37,7 +41,7 @@ impl Poller {
         }
         // SAFETY: as above.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; BATCH] })
+        Ok(Self { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; BATCH], coarse: false })
     }
 
     /// Watches a flow's socket for input and ends, and for room where `room` says so; edge-triggered.
@@ -74,22 +78,57 @@ impl Poller {
     /// # Errors
     /// Only for a fault of ours.
     pub fn wait(&mut self, limit: Option<Duration>) -> io::Result<usize> {
+        loop {
+            let is_fine = !self.coarse && limit.is_some_and(|limit| limit < COARSE);
+            let count = if is_fine { self.wait_finely(limit) } else { self.wait_coarsely(limit) };
+            return match usize::try_from(count) {
+                Ok(count) => Ok(count),
+                Err(_) => match io::Error::last_os_error() {
+                    e if e.kind() == io::ErrorKind::Interrupted => Ok(0),
+                    e if is_fine && matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                        // EPERM is what filters of system calls say of those that they do not know.
+                        self.coarse = true;
+                        continue;
+                    }
+                    e => Err(e),
+                },
+            };
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // BATCH
+    fn wait_coarsely(&mut self, limit: Option<Duration>) -> i32 {
         let timeout = limit.map_or(-1, |limit| {
             // Rounded up: a timer must not be looked at before its time.
             i32::try_from(limit.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX)
         });
-        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // BATCH
         // SAFETY: `events` has room for so many.
-        let count = unsafe {
+        unsafe {
             libc::epoll_wait(self.fd.as_raw_fd(), self.events.as_mut_ptr(), self.events.len() as i32, timeout)
-        };
-        match usize::try_from(count) {
-            Ok(count) => Ok(count),
-            Err(_) => match io::Error::last_os_error() {
-                e if e.kind() == io::ErrorKind::Interrupted => Ok(0),
-                e => Err(e),
-            },
         }
+    }
+
+    /// By the call itself: glibc has it since 2.35 only.
+    #[allow(clippy::cast_possible_truncation)] // a count of events
+    fn wait_finely(&mut self, limit: Option<Duration>) -> i32 {
+        let limit = limit.unwrap_or(COARSE);
+        // SAFETY: zeroes are a valid timespec.
+        let mut timeout: libc::timespec = unsafe { std::mem::zeroed() };
+        timeout.tv_nsec = limit.subsec_nanos().into();
+        let no_mask = std::ptr::null::<libc::sigset_t>();
+        // SAFETY: `events` has room for so many; the timespec lives through the call; no mask is passed.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_epoll_pwait2,
+                self.fd.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len(),
+                &raw const timeout,
+                no_mask,
+                0usize,
+            )
+        };
+        result as i32
     }
 
     /// One of the events of the last [`Poller::wait`].
@@ -171,5 +210,38 @@ static ONE: u64 = 1;
 impl AsRawFd for Waker {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    /// Forced: what the kernel of the day has is not what all have.
+    #[test]
+    fn a_wait_lasts_at_least_its_time_whether_or_not_the_kernel_counts_less_than_a_millisecond() {
+        for coarse in [false, true] {
+            let mut poller = Poller { coarse, ..Poller::new().unwrap() };
+            for limit in [300, 2_000, 21_000].map(Duration::from_micros) {
+                let started = Instant::now();
+                assert_eq!(poller.wait(Some(limit)).unwrap(), 0);
+                assert!(started.elapsed() >= limit, "{limit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_rings_is_told_by_either_wait() {
+        for coarse in [false, true] {
+            let mut poller = Poller { coarse, ..Poller::new().unwrap() };
+            let waker = Waker::new().unwrap();
+            poller.add_level(waker.as_raw_fd(), 7).unwrap();
+            waker.ring();
+            for limit in [Some(Duration::from_micros(300)), Some(Duration::from_secs(9)), None] {
+                assert_eq!(poller.wait(limit).unwrap(), 1);
+                assert_eq!((poller.event(0).token, poller.event(0).ready.readable), (7, true));
+            }
+        }
     }
 }

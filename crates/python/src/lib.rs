@@ -10,15 +10,15 @@
 //! | [`revoke`] | taking back what has not been sent |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
-//! | [`revocation`] | the kernel yank |
+//! | [`kernel_yank`] | the kernel yank |
 
 mod calls;
 mod engine;
 mod flow;
 mod hooks;
 mod inspection;
+mod kernel_yank;
 mod registry;
-mod revocation;
 mod revoke;
 mod tcp;
 
@@ -33,6 +33,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
-    revocation::register(module)?;
+    kernel_yank::register(module)?;
     registry::register(module)
 }

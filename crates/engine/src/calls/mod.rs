@@ -3,10 +3,12 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`mask`] | which cores a `cpu_mask` means |
+//! | [`relay`] | bytes that come along with a yielded flow |
 //! | [`state`] | the TCP state of a descriptor |
 //! | [`revoke`], [`kernel`] | bytes taken back from modules, from the kernel |
 //! | [`requests`] | bytes given back by a program that is a module |
 //! | [`bell`] | what epoll sets are told of both |
+//! | [`yielding`] | flows that go to other modules |
 //! | here | the process' one registration, its steal queues, what EPOLL_STEAL waits for |
 //!
 //! A process is one module. Rules: safe from any thread; nothing waits, except for the registry's lock; a forked child
@@ -16,9 +18,11 @@ pub mod bell;
 #[cfg(feature = "kernel-yank")]
 pub mod kernel;
 pub mod mask;
+pub mod relay;
 pub mod requests;
 pub mod revoke;
 pub mod state;
+pub mod yielding;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -121,6 +125,7 @@ pub fn getsockets(max: usize, mask: Mask) -> Result<Vec<Sockets>> {
         return Err(mask::no_core());
     }
     if !flows.is_empty() {
+        flows.iter().for_each(yielding::remember);
         return Ok(flows);
     }
     Err(found.map_or_else(

@@ -12,16 +12,12 @@
 
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use modnet_abi::record::RECORD_ENV;
-
 use super::bell::Bell;
-use super::state::{intermediate, is_tcp};
+use super::state::{intermediate, is_tcp, Mapped};
 use crate::error::{Error, Result};
-use crate::record::Record;
 use crate::registry;
 use crate::revoke::client::{self, Asked, Line};
 use crate::revoke::{peer, Next, MOST};
@@ -62,7 +58,7 @@ pub fn yank(fd: RawFd, call: Call) -> Result<Vec<u8>> {
     if call.asked.length > MOST {
         return Err(Error::new(libc::EINVAL, format!("at most {MOST} bytes are taken at once")));
     }
-    if !intermediate(fd) && is_tcp(fd) {
+    if !intermediate(fd) && is_tcp(fd).unwrap_or(false) {
         return from_kernel(fd, call);
     }
     let ino = near(fd)?;
@@ -198,12 +194,9 @@ fn near(fd: RawFd) -> Result<u32> {
 
 /// Whom to ask: the chain of this process first, then every other module, as the chain may have changed since.
 fn next(ino: u32) -> Result<Next> {
-    let record = std::env::var(RECORD_ENV).ok();
-    let directory = record.as_ref().and_then(|path| Path::new(path).parent()?.parent());
-    let runtime = directory.map_or_else(Runtime::from_env, Runtime::at)?;
-    let number = record.as_ref().and_then(|path| Path::new(path).file_name()?.to_str()?.parse().ok());
-    let mut names =
-        number.and_then(|number| Record::look(&runtime, number).ok()?.chain().ok()).unwrap_or_default();
+    let mapped = Mapped::of_process();
+    let runtime = mapped.map_or_else(Runtime::from_env, |mapped| Runtime::at(&mapped.runtime))?;
+    let mut names = mapped.and_then(Mapped::applied).map_or_else(Vec::new, |applied| applied.chain);
     let own = super::name();
     let others = registry::list(&runtime)?;
     let known = |name: &String| names.contains(name) || own.as_ref() == Some(name);

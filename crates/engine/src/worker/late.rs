@@ -18,6 +18,8 @@ use crate::sock::{self, Outcome};
 #[derive(Debug, Default)]
 pub struct Late {
     pace: Pace,
+    /// Bytes were left waiting.
+    waits: bool,
     /// As the socket has it, as far as this worker knows.
     low: u32,
     /// When to ask again, in the worker's nanoseconds.
@@ -34,7 +36,8 @@ impl Late {
             return all;
         }
         // Without an answer the connection is over, which sending tells.
-        sample::info(right.as_fd()).map_or(all, |info| self.pace.grant(seen(&info)))
+        let waited = self.waits;
+        sample::info(right.as_fd()).map_or(all, |info| self.pace.grant(Seen { waited, ..seen(&info) }))
     }
 
     /// Sends what the kernel should have; whether everything has gone. `more`: the end follows the last byte.
@@ -48,6 +51,7 @@ impl Late {
     ) -> Result<bool, Outcome> {
         self.again = None;
         let grant = self.grant(right, is_tcp);
+        self.waits = false;
         let sent = (grant.bytes > 0).then(|| {
             outlet.send(grant.bytes, |pieces, bytes, all| {
                 match sock::send_pieces(right, pieces, more && all) {
@@ -63,6 +67,8 @@ impl Late {
             Some(Ok(false)) | None => {}
         }
         self.rearm = true;
+        // Under a lock they are meant to.
+        self.waits = !outlet.is_locked();
         if is_tcp {
             self.again = grant.again.map(|after| now.saturating_add(after));
             // An application may have set its own meanwhile; then room is told too early, and this sets it again.
@@ -86,6 +92,8 @@ fn seen(info: &TcpInfo) -> Seen {
         app_limited: info.flags & 1 != 0,
         pacing_rate: info.pacing_rate,
         acked: info.bytes_acked,
+        min_rtt: info.min_rtt.into(),
+        waited: false,
     }
 }
 

@@ -94,6 +94,12 @@ impl Info {
         self.word(68)
     }
 
+    /// The slow start threshold in segments.
+    #[must_use]
+    pub fn snd_ssthresh(&self) -> u32 {
+        self.word(76)
+    }
+
     /// The congestion window in segments.
     #[must_use]
     pub fn snd_cwnd(&self) -> u32 {

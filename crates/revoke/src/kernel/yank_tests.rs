@@ -222,22 +222,31 @@ fn what_was_negotiated_is_what_it_was() {
 
 #[test]
 #[ignore = "needs root"]
-fn the_congestion_window_is_given_back() {
+fn congestion_window_and_threshold_are_given_back() {
     let (mut ours, mut peer) = pair();
+    options::set(ours.as_fd(), libc::IPPROTO_TCP, name::CONGESTION, &[*b"cubic"]).unwrap();
     // Grow it: what is read is acknowledged.
     let mut sink = vec![0; 1 << 16];
     for _ in 0..200 {
         ours.write_all(&sink).unwrap();
         peer.read_exact(&mut sink).unwrap();
     }
-    fill(&ours);
-    let before = Info::read(ours.as_fd()).unwrap().snd_cwnd();
-    assert!(before > 10, "{before}");
+    // No loss on loopback: a threshold of ours, so that there is one.
+    super::super::carrier::carrier()
+        .unwrap()
+        .give(ours.as_fd(), 40, 30, b"cubic\0\0\0\0\0\0\0\0\0\0\0")
+        .unwrap();
     let mut yanker = yanker();
-    let taken = yanker.yank(ours.as_fd(), 100, Operation::Yank).unwrap();
-    assert!(taken.window_kept);
-    assert_eq!(taken.window, before);
-    assert!(Info::read(ours.as_fd()).unwrap().snd_cwnd() >= before);
+    for keep in [true, false] {
+        fill_from(&ours, 0);
+        yanker.settings.keep_window = keep;
+        let taken = yanker.yank(ours.as_fd(), 100, Operation::Yank).unwrap();
+        assert!(taken.window >= 40, "{}", taken.window);
+        assert_eq!(taken.window_kept, keep);
+        let info = Info::read(ours.as_fd()).unwrap();
+        assert_eq!(info.snd_ssthresh() == 30, keep, "{}", info.snd_ssthresh());
+        assert_eq!(info.snd_cwnd() >= 40, keep, "{}", info.snd_cwnd());
+    }
     assert!(yanker.counts().resumed >= 1);
 }
 
