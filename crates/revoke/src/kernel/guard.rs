@@ -277,7 +277,12 @@ impl Guard {
     /// The system's; then the socket may have a congestion control that is not its own.
     pub fn give_window(&self, fd: BorrowedFd<'_>, snapshot: &Snapshot, window: u32) -> io::Result<bool> {
         let Some(carrier) = &self.carrier else { return Ok(false) };
-        carrier.give(fd, window, snapshot.snd_ssthresh, &snapshot.control)?;
+        let give = || carrier.give(fd, window, snapshot.snd_ssthresh, &snapshot.control);
+        if snapshot.is_model_based() {
+            within_rate(fd, snapshot.pacing_rate, give)?;
+        } else {
+            give()?;
+        }
         self.resumed.fetch_add(1, Ordering::Relaxed);
         Ok(true)
     }
@@ -332,7 +337,18 @@ impl Drop for Guard {
     }
 }
 
-/// Lets the object end a guard's programs by name.
+/// BBR begins with the window in a millisecond, where it knows no round trip: a burst. What it begins with is held to a
+/// rate here, which it raises by itself.
+fn within_rate(fd: BorrowedFd<'_>, rate: u64, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut before = 0u64;
+    options::get(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &mut before)?;
+    options::set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &[rate.min(before)])?;
+    let done = act();
+    options::set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &[before])?;
+    done
+}
+
+/// A program of the object, by name.
 fn program<'a, T>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut T, Failure>
 where
     &'a mut T: TryFrom<&'a mut aya::programs::Program>,

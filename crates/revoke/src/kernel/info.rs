@@ -112,6 +112,12 @@ impl Info {
         self.word(140)
     }
 
+    /// Bytes a second that are sent at most; BBR's word.
+    #[must_use]
+    pub fn pacing_rate(&self) -> u64 {
+        u64::from(self.word(104)) | u64::from(self.word(108)) << 32
+    }
+
     /// Bytes written and not sent.
     #[must_use]
     pub fn notsent(&self) -> usize {

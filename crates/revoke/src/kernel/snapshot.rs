@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub peer: Address,
     /// Nanoseconds of CLOCK_MONOTONIC at which `timestamp` was right.
     pub timestamp_at: u64,
+    /// Bytes a second that were sent at most.
+    pub pacing_rate: u64,
     /// The clock in our segments; bit 0: it counts microseconds.
     pub timestamp: u32,
     /// What the peer is to send next, its FIN counted.
@@ -218,6 +220,7 @@ pub fn read(
         local,
         peer,
         timestamp_at,
+        pacing_rate: info.pacing_rate(),
         timestamp,
         receive_seq,
         write_seq,

@@ -223,29 +223,19 @@ fn what_was_negotiated_is_what_it_was() {
 #[test]
 #[ignore = "needs root"]
 fn congestion_window_and_threshold_are_given_back() {
-    let (mut ours, mut peer) = pair();
-    options::set(ours.as_fd(), libc::IPPROTO_TCP, name::CONGESTION, &[*b"cubic"]).unwrap();
-    // Grow it: what is read is acknowledged.
-    let mut sink = vec![0; 1 << 16];
-    for _ in 0..200 {
-        ours.write_all(&sink).unwrap();
-        peer.read_exact(&mut sink).unwrap();
-    }
-    // No loss on loopback: a threshold of ours, so that there is one.
-    super::super::carrier::carrier()
-        .unwrap()
-        .give(ours.as_fd(), 40, 30, b"cubic\0\0\0\0\0\0\0\0\0\0\0")
-        .unwrap();
+    let own = *b"cubic\0\0\0\0\0\0\0\0\0\0\0";
+    let (ours, _peer) = pair();
+    options::set(ours.as_fd(), libc::IPPROTO_TCP, name::CONGESTION, &[own]).unwrap();
+    fill(&ours);
     let mut yanker = yanker();
     for keep in [true, false] {
-        fill_from(&ours, 0);
+        // Nothing is lost on loopback: a window and a threshold of ours, while nothing moves.
+        super::super::carrier::carrier().unwrap().give(ours.as_fd(), 400, 300, &own).unwrap();
         yanker.settings.keep_window = keep;
         let taken = yanker.yank(ours.as_fd(), 100, Operation::Yank).unwrap();
-        assert!(taken.window >= 40, "{}", taken.window);
-        assert_eq!(taken.window_kept, keep);
+        assert_eq!((taken.window, taken.window_kept), (400, keep));
         let info = Info::read(ours.as_fd()).unwrap();
-        assert_eq!(info.snd_ssthresh() == 30, keep, "{}", info.snd_ssthresh());
-        assert_eq!(info.snd_cwnd() >= 40, keep, "{}", info.snd_cwnd());
+        assert_eq!((info.snd_cwnd(), info.snd_ssthresh()) == (400, 300), keep);
     }
     assert!(yanker.counts().resumed >= 1);
 }
