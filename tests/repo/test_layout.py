@@ -18,7 +18,7 @@ MAY_KNOW = {
     "pool": {"abi"},
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
-    "revoke": {"abi"},
+    "revoke": {"abi", "inspect"},
     "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},
     "python": {"abi", "engine", "inspect", "revoke"},

@@ -1,7 +1,7 @@
 //! epoll, edge-triggered, with tokens. Nobody else makes these calls for flows.
 
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use crate::flow::Ready;
@@ -50,6 +50,22 @@ impl Poller {
     /// ENOSPC, ENOMEM.
     pub fn add(&self, fd: RawFd, token: u64, room: bool) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd, token, edge(room))
+    }
+
+    /// Watches for room only, edge-triggered; see [`Poller::change_room`].
+    ///
+    /// # Errors
+    /// As [`Poller::add`].
+    pub fn add_room(&self, fd: RawFd, token: u64) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, fd, token, edge_of_room(false))
+    }
+
+    /// Of what only room is of interest: whether it is told now.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn change_room(&self, fd: RawFd, token: u64, room: bool) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, fd, token, edge_of_room(room))
     }
 
     /// Changes whether room is told; what is ready now is told again.
@@ -169,6 +185,25 @@ impl AsRawFd for Poller {
 fn edge(room: bool) -> u32 {
     let room = if room { libc::EPOLLOUT } else { 0 };
     (libc::EPOLLIN | libc::EPOLLPRI | libc::EPOLLRDHUP | libc::EPOLLET | room) as u32
+}
+
+/// Waits until there is something to read, or an end; false: not in time.
+///
+/// # Errors
+/// EINTR: a signal has come.
+pub fn wait_readable(fd: BorrowedFd<'_>, limit: Option<Duration>) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // Rounded up, as above.
+    let limit = limit.map_or(-1, |l| i32::try_from(l.as_nanos().div_ceil(1_000_000)).unwrap_or(i32::MAX));
+    // SAFETY: one whole pollfd.
+    match unsafe { libc::poll(&raw mut poll, 1, limit) } {
+        -1 => Err(io::Error::last_os_error()),
+        count => Ok(count > 0),
+    }
+}
+
+fn edge_of_room(room: bool) -> u32 {
+    (libc::EPOLLET | if room { libc::EPOLLOUT } else { 0 }) as u32
 }
 
 /// An eventfd by which other threads wake the one that waits.

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use modnet_inspect::watch::Watch;
 use modnet_pool::{word, Shared};
+use modnet_revoke::release::Release;
 use serde_json::{json, Value};
 
 use crate::flow::{self, Hooked, Ready, Side, Way};
@@ -283,7 +284,7 @@ pub struct Flow {
     /// It is to be yielded, as soon as the hook has returned.
     pub yielding: Option<Yield>,
     /// Where what is outbound may be revoked.
-    pub late: Option<super::late::Late>,
+    pub late: Option<Release>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     origin: Arc<Origin>,

@@ -4,8 +4,9 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
+use modnet_revoke::release::Release;
+
 use super::conn::{Flow, Pair};
-use super::late::Late;
 use super::{Worker, KIND_BITS, LEFT, RIGHT};
 use crate::flow::{Ready, Side};
 use crate::sock;
@@ -47,7 +48,7 @@ impl Worker {
         let told = shared.revocable.map(|most| {
             let (outlet, key) = self.touched.outlet();
             flow.machine.bind_late(outlet, most);
-            flow.late = Some(Late::default());
+            flow.late = Some(Release::default());
             key
         });
         flow.open(self.wants, &*shared.hooks, &self.doors, &shared.receiver.runtime);

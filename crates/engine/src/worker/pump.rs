@@ -60,7 +60,7 @@ impl Worker {
                     // What the kernel should have at once need not be kept where it can be taken back.
                     let spliced = match &mut flow.late {
                         Some(late) if busy && outlet.is_some() && flow.machine.queued()[0] == 0 => {
-                            late.grant(&flow.right, flow.right_is_tcp).bytes.min(most)
+                            late.grant(flow.right.as_fd(), flow.right_is_tcp).bytes.min(most)
                         }
                         _ if outlet.is_some() => 0,
                         _ => most,
@@ -237,8 +237,10 @@ impl Worker {
                     let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
                     match late.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
                         Ok(all) => flow.machine.sent(way, all),
-                        Err(Outcome::Broken(errno)) => flow.broken(way.destination(), false, errno),
-                        Err(_) => flow.machine.broken(way.destination(), false),
+                        Err(error) => {
+                            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                            flow.broken(way.destination(), false, errno);
+                        }
                     }
                 }
                 Command::HookEnd(way) => {

@@ -205,6 +205,14 @@ impl Outlet {
         let _ = self.unlock(holder);
     }
 
+    /// Ends the lock, whoever holds it: the connection is closed.
+    pub fn free(&self) {
+        let holder = self.inner().holder;
+        if let Some(holder) = holder {
+            self.forget(holder);
+        }
+    }
+
     /// Puts bytes at the end that come before what is behind the caller's lock: what replaces a yank under it.
     ///
     /// # Errors
@@ -308,6 +316,10 @@ mod tests {
         assert!(outlet.is_locked());
         outlet.forget(1);
         assert_eq!((outlet.is_locked(), rung.load(Ordering::Relaxed)), (false, 1));
+        outlet.lock(3).unwrap();
+        outlet.free();
+        outlet.free();
+        assert_eq!((outlet.is_locked(), rung.load(Ordering::Relaxed)), (false, 2));
         assert_eq!(outlet.yank(2, 1), Ok(b"c".to_vec()));
     }
 
