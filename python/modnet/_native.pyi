@@ -22,6 +22,8 @@ __all__ = [
     "calls_getsockets",
     "calls_map_state",
     "calls_register",
+    "calls_yank",
+    "calls_yank_ready",
     "calls_yield",
     "create_record",
     "find_record",
@@ -33,6 +35,10 @@ __all__ = [
     "is_living",
     "janitor_is_there",
     "janitor_work",
+    "kernel_yank",
+    "kernel_yank_costs",
+    "kernel_yank_counts",
+    "kernel_yank_probe",
     "modules",
     "plan_room",
     "records",
@@ -454,6 +460,12 @@ def calls_getsockets(cpu_mask: int, most: int) -> list[tuple[int, int]]:
 def calls_yield(left: int, right: int, names: list[str], operation: int, held: tuple[bytes, bytes]) -> None:
     """Yields a flow, or the application's own socket."""
 
+def calls_yank(fd: int, length: int, peek: bool, lock: str, dont_wait: bool) -> bytes:
+    """Takes or copies the last unsent bytes of a descriptor; `lock` is none, lock or unlock."""
+
+def calls_yank_ready(fd: int) -> int:
+    """The descriptor that has room (EPOLLWRNORM) while a yank that did not wait has its answer."""
+
 def calls_gate(cpu_mask: int) -> int:
     """The descriptor that is readable while there may be something for `calls_getsockets`."""
 
@@ -462,6 +474,25 @@ STATE_LAYOUT: list[tuple[str, int, int]]
 
 def calls_map_state(fd: int) -> Tcp:
     """The TCP state of a descriptor."""
+
+# --- revocation: the kernel yank ---------------------------------------------------------------------
+
+def kernel_yank(fd: int, most: int, peek: bool = False) -> bytes:
+    """The last `most` bytes that the kernel has not sent on the socket `fd`: taken back, or with `peek`
+    copied. `OSError` says why not; the connection is then as it was, unless it is EIO: then it is dead."""
+
+def kernel_yank_costs(
+    fd: int, most: int, peek: bool = False, keep_window: bool = True
+) -> tuple[bytes, dict[str, float]]:
+    """The same, and what it cost: microseconds, bytes that were put back, the congestion window before
+    (without `keep_window` it begins anew)."""
+
+def kernel_yank_counts() -> dict[str, int]:
+    """What this thread's yanks and their guards have counted."""
+
+def kernel_yank_probe() -> tuple[float, str | None, bool]:
+    """A trial on a connection of its own: microseconds, why congestion windows begin anew (None: they do
+    not), whether connections that the peer has half closed are possible. `OSError` says why it cannot be."""
 
 # --- inspection: `modnet.inspection` --------------------------------------------------------------
 

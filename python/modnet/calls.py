@@ -26,12 +26,20 @@ __all__ = [
     "APPLY_LEFT",
     "APPLY_RIGHT",
     "EPOLL_STEAL",
+    "EPOLL_YANK",
+    "PEEK",
     "REPLACE",
+    "YANK",
+    "YANK_DONTWAIT",
+    "YANK_LOCK",
+    "YANK_NONE",
+    "YANK_UNLOCK",
     "apply",
     "epoll",
     "getsockets",
     "map_state",
     "register",
+    "yank",
     "yield_",
 ]
 
@@ -41,6 +49,14 @@ EPOLL_STEAL = 1 << 24
 """Told by `epoll.poll` when `getsockets` may have something."""
 APPLY_LEFT, APPLY_RIGHT, REPLACE = 1, 2, 3
 """What `yield_` does."""
+EPOLL_YANK = 1 << 25
+"""Told by `epoll.poll` when a yank with YANK_DONTWAIT has its answer."""
+YANK, PEEK = 0, 1
+"""Operations of `yank`: the bytes are gone from the stream; they are not."""
+YANK_NONE, YANK_LOCK, YANK_UNLOCK = 0, 1, 2
+"""What `yank` does to transmission: leaves it as it is; holds it from now on; lets it go again."""
+YANK_DONTWAIT = 1
+"""A flag of `yank`: do not wait for modules."""
 _MANNER = select.EPOLLET | select.EPOLLONESHOT
 
 
@@ -97,6 +113,28 @@ def map_state(fd: int) -> _native.Tcp:
     return _native.calls_map_state(fd)
 
 
+def yank(fd: int, length: int, operation: int = YANK, lock: int = YANK_NONE, flags: int = 0) -> bytes:
+    """Takes back the last bytes written to `fd`, at most `length`, that TCP has not sent, in the order of the
+    stream; b"" where nothing is unsent. With PEEK they stay.
+
+    `fd` is an application's intermediate socket or a module's `right` that leads to a next module. With
+    YANK_LOCK nothing is sent, and nobody else takes bytes, until YANK_UNLOCK (with `length` 0 that is all
+    that happens), a close, or the end of this process.
+
+    BlockingIOError (EAGAIN): with YANK_DONTWAIT, the answer comes later, as EPOLL_YANK, to the same call; or
+    somebody else takes or holds the bytes. EOPNOTSUPP: a module of the chain does not give back, or there is
+    none. TimeoutError: a module does not answer (MODNET_YANK_TIMEOUT).
+    """
+    if length < 0 or operation not in (YANK, PEEK) or flags & ~YANK_DONTWAIT:
+        raise OSError(
+            errno.EINVAL, "length is not negative, operation is YANK or PEEK, flags YANK_DONTWAIT or 0"
+        )
+    words = {YANK_NONE: "none", YANK_LOCK: "lock", YANK_UNLOCK: "unlock"}
+    if lock not in words:
+        raise OSError(errno.EINVAL, "lock is YANK_NONE, YANK_LOCK or YANK_UNLOCK")
+    return _native.calls_yank(fd, length, operation == PEEK, words[lock], bool(flags & YANK_DONTWAIT))
+
+
 def _checked(cpu_mask: int) -> int:
     if not 0 < cpu_mask <= ALL_CPUS:
         raise OSError(
@@ -106,29 +144,36 @@ def _checked(cpu_mask: int) -> int:
 
 
 class epoll:
-    """`select.epoll` that takes the negative of a cpu_mask for a descriptor, to be told EPOLL_STEAL."""
+    """`select.epoll` that takes the negative of a cpu_mask for a descriptor, to be told EPOLL_STEAL, and
+    EPOLL_YANK among the events of a descriptor.
+    """
 
     def __init__(self) -> None:
         self._set = select.epoll()
         self._masks: dict[int, int] = {}
         """By the descriptor that stands for a mask, which lives as long as the process."""
+        self._yanks: dict[int, int] = {}
+        """By the descriptor that stands for the answers of yanks."""
 
     def register(self, fd: int, eventmask: int = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT) -> None:
         """Watches a descriptor, or a negative mask for EPOLL_STEAL (with EPOLLET, EPOLLONESHOT if wanted)."""
-        self._set.register(*self._translated(fd, eventmask))
+        self._set.register(*self._translated(fd, eventmask & ~EPOLL_YANK))
+        self._watch_yanks(fd, eventmask)
 
     def modify(self, fd: int, eventmask: int) -> None:
         """Changes what is watched."""
-        self._set.modify(*self._translated(fd, eventmask))
+        self._set.modify(*self._translated(fd, eventmask & ~EPOLL_YANK))
+        self._watch_yanks(fd, eventmask)
 
     def unregister(self, fd: int) -> None:
         """Watches no longer."""
         self._set.unregister(self._descriptor(fd))
+        self._watch_yanks(fd, 0)
 
     def poll(self, timeout: float | None = None, maxevents: int = -1) -> list[tuple[int, int]]:
         """(fd, events) of what is ready; a mask's fd is negative, as it was given. `timeout` in seconds."""
         ready = self._set.poll(timeout, maxevents)
-        return [(self._masks[fd], EPOLL_STEAL) if fd in self._masks else (fd, events) for fd, events in ready]
+        return [self._told(fd, events) for fd, events in ready]
 
     def fileno(self) -> int:
         """The set's own descriptor."""
@@ -150,6 +195,21 @@ class epoll:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _told(self, fd: int, events: int) -> tuple[int, int]:
+        if fd in self._masks:
+            return self._masks[fd], EPOLL_STEAL
+        return (self._yanks[fd], EPOLL_YANK) if fd in self._yanks else (fd, events)
+
+    def _watch_yanks(self, fd: int, eventmask: int) -> None:
+        bell = next((bell for bell, watched in self._yanks.items() if watched == fd), None)
+        if eventmask & EPOLL_YANK and bell is None:
+            bell = _native.calls_yank_ready(fd)
+            self._set.register(bell, select.EPOLLWRNORM | eventmask & _MANNER)
+            self._yanks[bell] = fd
+        elif not eventmask & EPOLL_YANK and bell is not None:
+            self._set.unregister(bell)
+            del self._yanks[bell]
 
     def _translated(self, fd: int, eventmask: int) -> tuple[int, int]:
         if (fd < 0) != (eventmask & ~_MANNER == EPOLL_STEAL) or (fd >= 0 and eventmask & EPOLL_STEAL):

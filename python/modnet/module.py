@@ -10,6 +10,7 @@ to decide about, and never enters Python for a hook that the class has left alon
 | a connection was stolen | `opened(flow)` | |
 | the application has sent | `outbound(flow, data)` | the bytes that go on to the network |
 | the network has sent | `inbound(flow, data)` | the bytes that go on to the application |
+| outbound bytes are taken back | `yank_requested(flow, length)` | the last `length`, as they had come |
 | that direction has ended | `outbound_end(flow)`, `inbound_end(flow)` | last bytes, or None |
 | the flow is over | `closed(flow)` | |
 | it is told to read its files anew | `reload()` | |
@@ -54,8 +55,9 @@ HOOKS: dict[str, int] = {
     "outbound_end": 1,
     "inbound_end": 1,
     "closed": 1,
+    "yank_requested": 2,
 }
-"""Every hook, and how many arguments it is called with (`flow`, or `flow, data`)."""
+"""Every hook, and how many arguments it is called with (`flow`, `flow, data`, or `flow, length`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +158,16 @@ class Module:
     def inbound_end(self, flow: Flow) -> Data | None:
         """The network will send no more; return what was held back for the application, or None."""
         return None
+
+    def yank_requested(self, flow: Flow, length: int) -> Data:
+        """The application, or a module before, takes the last `length` bytes back that came outbound.
+
+        Take back what was made of them (`flow.yank`), and return them as they had come: the last of the
+        stream, in its order, at most `length`; fewer where the rest has been sent. A module that leaves
+        `outbound` alone is answered by the engine; one that has `outbound` and not this gives nothing back,
+        and whoever asks hears EOPNOTSUPP.
+        """
+        raise NotImplementedError
 
     def closed(self, flow: Flow) -> None:
         """The flow is over, however it ended. Called once for every flow; nothing can be sent any more."""

@@ -13,6 +13,7 @@ use modnet_revoke::queue::outlet::Outlet;
 
 use crate::error::{Error, Result};
 use crate::flow::Way;
+use crate::revoke::Next;
 use crate::steal::doors::Doors;
 
 /// Which hooks a module has.
@@ -26,6 +27,8 @@ pub struct Wants {
     pub end: [bool; 2],
     /// `closed`.
     pub closed: bool,
+    /// `yank_requested`.
+    pub yank_requested: bool,
 }
 
 impl Wants {
@@ -125,6 +128,8 @@ pub struct Opened {
     pub doors: Arc<Doors>,
     /// Where what is outbound can be taken back; None: nobody may.
     pub outlet: Option<Arc<Outlet>>,
+    /// Where the rest of what was passed on may be taken back: in a chain, for a module that is revocable.
+    pub next: Option<Arc<Next>>,
 }
 
 /// What a hook asks of the engine besides its result.
@@ -195,8 +200,22 @@ pub trait Hooks: Send + Sync {
     ) -> Verdict {
         Verdict::Same
     }
-    /// The chain has changed: the module has yielded the flow, and stays.
-    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>) {}
+    /// Somebody before this module takes the last `length` bytes of what it has read outbound back: what it can give, in the
+    /// stream's order and at most so many, goes to `out`, and what it made of them is its own to take back before.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP, EAGAIN, ETIMEDOUT: what a later module answered; nothing has changed.
+    fn yank_requested(
+        &self,
+        _state: &mut State,
+        _length: usize,
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> std::result::Result<Verdict, i32> {
+        Ok(Verdict::Same)
+    }
+    /// The chain has changed: the module has yielded the flow, and stays. `next`: as in [`Opened`].
+    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>, _next: Option<Arc<Next>>) {}
     /// The flow is over, or was yielded to modules that replace this one.
     fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {
         Verdict::Same

@@ -11,6 +11,7 @@
 //! | [`sock`], [`poll`], [`cores`] | the owners of the system calls on sockets, epoll, cores |
 //! | [`registry`], [`runtime`], [`record`], [`apply`] | names, where they are, chains |
 //! | [`calls`] | a module that has its own loop, in C or Python |
+//! | [`revoke`] | bytes that were not sent, taken back through a chain |
 //! | [`control`], [`users`], [`census`], [`janitor`], [`procs`] | who asks, who uses, who is left, cleaning up |
 //! | [`stats`], [`error`] | what is counted, what is told |
 pub mod apply;
@@ -29,6 +30,7 @@ pub mod poll;
 pub mod procs;
 pub mod record;
 pub mod registry;
+pub mod revoke;
 pub mod runtime;
 #[cfg(test)]
 mod scratch;

@@ -4,10 +4,14 @@
 
 use std::os::fd::IntoRawFd;
 
+use modnet_engine::calls::revoke::Call;
 use modnet_engine::calls::yielding::yield_sockets;
 use modnet_engine::calls::{self, mask::Mask};
 use modnet_engine::hooks::Place;
+use modnet_engine::revoke::client::Asked;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use crate::registry::raise;
 
@@ -56,6 +60,33 @@ fn calls_gate(cpu_mask: i64) -> PyResult<i32> {
     Mask::new(cpu_mask).and_then(calls::gate).map_err(raise)
 }
 
+/// Takes or copies the last unsent bytes of a descriptor.
+#[pyfunction]
+fn calls_yank<'py>(
+    py: Python<'py>,
+    fd: i32,
+    length: usize,
+    peek: bool,
+    lock: &str,
+    dont_wait: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let lock = match lock {
+        "none" => "none",
+        "lock" => "lock",
+        "unlock" => "unlock",
+        _ => return Err(PyValueError::new_err("lock is none, lock or unlock")),
+    };
+    let call = Call { asked: Asked { length, peek, lock }, dont_wait };
+    let bytes = py.detach(|| calls::revoke::yank(fd, call)).map_err(raise)?;
+    Ok(PyBytes::new(py, &bytes))
+}
+
+/// The descriptor that has room while a yank that did not wait has its answer.
+#[pyfunction]
+fn calls_yank_ready(fd: i32) -> PyResult<i32> {
+    calls::revoke::ready(fd).map_err(raise)
+}
+
 /// Adds everything here to the extension.
 ///
 /// # Errors
@@ -65,5 +96,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(calls_apply, module)?)?;
     module.add_function(wrap_pyfunction!(calls_getsockets, module)?)?;
     module.add_function(wrap_pyfunction!(calls_yield, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_yank, module)?)?;
+    module.add_function(wrap_pyfunction!(calls_yank_ready, module)?)?;
     module.add_function(wrap_pyfunction!(calls_gate, module)?)
 }

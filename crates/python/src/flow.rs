@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin, Place, Yield};
+use modnet_engine::revoke::Next;
 use modnet_engine::steal::doors::Doors;
 use modnet_inspect::watch::Watch;
 use modnet_revoke::queue::outlet::Outlet;
@@ -25,14 +26,14 @@ pub struct Flow {
     id: u64,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
-    /// Told when the chain changes.
-    pub origin: Arc<Origin>,
+    origin: Arc<Origin>,
     doors: Arc<Doors>,
     opened_at: f64,
     watch: Arc<Watch>,
     /// Made when it is first asked for.
     tcp: Option<Py<Tcp>>,
     outlet: Option<Arc<Outlet>>,
+    next: Option<Arc<Next>>,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -52,9 +53,17 @@ impl Flow {
             watch: opened.tcp,
             tcp: None,
             outlet: opened.outlet,
+            next: opened.next,
             bytes: [0; 2],
             orders: Orders::default(),
         }
+    }
+}
+
+impl Flow {
+    /// The chain has changed.
+    pub fn moved(&mut self, origin: Arc<Origin>, next: Option<Arc<Next>>) {
+        (self.origin, self.next) = (origin, next);
     }
 }
 
@@ -241,12 +250,12 @@ impl Flow {
 
     /// Takes the last outbound bytes back, at most `length`, that were passed on and not given to the kernel.
     fn yank<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, length)
+        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, self.next.as_deref(), length)
     }
 
     /// The bytes that `yank` would take.
     fn peek<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, length)
+        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, self.next.as_deref(), length)
     }
 
     /// Puts outbound bytes behind the last that were passed on.

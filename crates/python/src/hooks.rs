@@ -10,8 +10,9 @@ use std::sync::Arc;
 use modnet_engine::error::{Error, Result};
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Hooks, Opened, Orders, Origin, State, Verdict, Wants};
+use modnet_engine::revoke::Next;
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView};
@@ -37,6 +38,7 @@ impl PythonModule {
                 data: [has("outbound"), has("inbound")],
                 end: [has("outbound_end"), has("inbound_end")],
                 closed: has("closed"),
+                yank_requested: has("yank_requested"),
             },
             on_error_resets: on_error == "reset",
         })
@@ -83,6 +85,15 @@ fn end_hook(way: Way) -> &'static str {
         Way::Outbound => "outbound_end",
         Way::Inbound => "inbound_end",
     }
+}
+
+/// The errno of an error that says "not now" or "not here".
+fn refusal(py: Python<'_>, error: &PyErr) -> Option<i32> {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return None;
+    }
+    let errno: i32 = error.value(py).getattr("errno").ok()?.extract().ok()?;
+    [libc::EOPNOTSUPP, libc::EAGAIN, libc::ETIMEDOUT].contains(&errno).then_some(errno)
 }
 
 /// Copies what a hook returned.
@@ -184,10 +195,41 @@ impl Hooks for PythonModule {
         })
     }
 
-    fn moved(&self, state: &mut State, origin: &Arc<Origin>) {
+    fn yank_requested(
+        &self,
+        state: &mut State,
+        length: usize,
+        out: &mut Vec<u8>,
+        orders: &mut Orders,
+    ) -> std::result::Result<Verdict, i32> {
+        let hook = "yank_requested";
+        let mut refused = None;
+        let verdict = self.run(state, hook, None, orders, |py, module, flow| {
+            let result = match module.call_method1(hook, (flow, length)) {
+                Err(error) if refusal(py, &error).is_some() => {
+                    // What flow.yank raises when a later module refuses is no fault of this one.
+                    refused = refusal(py, &error);
+                    return Ok(Verdict::Same);
+                }
+                result => result?,
+            };
+            take(py, module, hook, &result, out)?;
+            if out.len() > length {
+                let class = module.get_type().name()?;
+                return Err(PyTypeError::new_err(format!(
+                    "{class}.{hook} returned {} bytes where {length} were asked for",
+                    out.len()
+                )));
+            }
+            Ok(Verdict::Replaced)
+        });
+        refused.map_or(Ok(verdict), Err)
+    }
+
+    fn moved(&self, state: &mut State, origin: &Arc<Origin>, next: Option<Arc<Next>>) {
         Python::attach(|py| {
             if let Some(flow) = state.downcast_ref::<Py<Flow>>() {
-                flow.bind(py).borrow_mut().origin = Arc::clone(origin);
+                flow.bind(py).borrow_mut().moved(Arc::clone(origin), next);
             }
         });
     }

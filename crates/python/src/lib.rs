@@ -10,6 +10,7 @@
 //! | [`revoke`] | taking back what has not been sent |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
+//! | [`revocation`] | the kernel yank |
 
 mod calls;
 mod engine;
@@ -17,6 +18,7 @@ mod flow;
 mod hooks;
 mod inspection;
 mod registry;
+mod revocation;
 mod revoke;
 mod tcp;
 
@@ -31,5 +33,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
+    revocation::register(module)?;
     registry::register(module)
 }

@@ -5,14 +5,17 @@
 //! | [`mask`] | which cores a `cpu_mask` means |
 //! | [`relay`] | bytes that come along with a yielded flow |
 //! | [`state`] | the TCP state of a descriptor |
+//! | [`revoke`], [`bell`] | bytes taken back; what epoll sets are told of it |
 //! | [`yielding`] | flows that go to other modules |
 //! | here | the process' one registration, its steal queues, what EPOLL_STEAL waits for |
 //!
 //! A process is one module. Rules: safe from any thread; nothing waits, except for the registry's lock; a forked child
 //! is not the module. It must not move bytes: the sockets are the program's.
 
+pub mod bell;
 pub mod mask;
 pub mod relay;
+pub mod revoke;
 pub mod state;
 pub mod yielding;
 
@@ -176,6 +179,11 @@ pub fn apply(target: i32, chain: &[&str]) -> Result<()> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The name of this process, if it has registered.
+fn name() -> Option<String> {
+    module().ok().map(|module| module.receiver.name.clone())
 }
 
 fn module() -> Result<Arc<Module>> {

@@ -58,6 +58,12 @@ pub fn map(fd: RawFd) -> Result<Arc<Watch>> {
     ))
 }
 
+/// Whether it is a pair that leads to a module: an application's intermediate socket, or a module's right.
+pub fn intermediate(fd: RawFd) -> bool {
+    let hidden = Mapped::of_process().and_then(|mapped| mapped.real(fd));
+    hidden.is_some() || number(fd, libc::SO_DOMAIN).is_ok_and(|domain| domain == libc::AF_UNIX)
+}
+
 /// `right` is a pair to the next module, which has the socket `real` now.
 pub fn remember(right: &OwnedFd, real: OwnedFd) {
     if matches!(Mode::of_process(), Mode::Sampled | Mode::Off) {

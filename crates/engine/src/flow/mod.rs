@@ -139,6 +139,22 @@ impl Flow {
         self.lane(way).hand = None;
     }
 
+    /// A read of at most `asked` bytes went elsewhere; they come back by the outlet, the queue or a hook.
+    pub fn taken(&mut self, way: Way, count: usize, asked: usize) {
+        self.kept(way, count, asked);
+    }
+
+    /// Nothing of a way is read, sent or ended until it is thawed.
+    pub fn freeze(&mut self, way: Way, frozen: bool) {
+        self.lane(way).frozen = frozen;
+    }
+
+    /// Whether bytes of a way go to a hook.
+    #[must_use]
+    pub fn has_hook(&self, way: Way) -> bool {
+        self.lanes[way as usize].hook
+    }
+
     /// The bytes in hand went to the outlet.
     pub fn put_by(&mut self, way: Way) {
         self.lane(way).hand = None;
@@ -297,6 +313,9 @@ impl Flow {
             return None;
         }
         let lane = self.lane(way);
+        if lane.frozen {
+            return None;
+        }
         let last = may_join && lane.ended && !lane.hook_end;
         if lane.hand.is_some() {
             if lane.to_hook {

@@ -211,8 +211,13 @@ pub(crate) struct Shim(OwnedFd);
 
 impl Shim {
     pub(crate) fn connect(runtime: &Runtime, chain: &[&str]) -> Self {
+        Self::connect_with(runtime, chain, 0)
+    }
+
+    /// With these flags of a HELLO.
+    pub(crate) fn connect_with(runtime: &Runtime, chain: &[&str], flags: u32) -> Self {
         let fd = crate::registry::connect_queue(runtime, chain[0], 0).unwrap();
-        send(&fd, &hello_message(&hello(chain, 0)), &[]);
+        send(&fd, &hello_message(&Hello { flags, ..hello(chain, 0) }), &[]);
         Self(fd)
     }
 

@@ -14,6 +14,7 @@ use serde_json::{json, Value};
 
 use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants, Yield};
+use crate::revoke::{peer, Next};
 use crate::sock;
 use crate::stats::Stats;
 use crate::steal::carried::Carried;
@@ -41,6 +42,8 @@ pub struct Pair {
     unread: bool,
     /// The network's end was shown: the flow ends the ordinary way.
     dirty: bool,
+    /// Its inode, once somebody has asked.
+    inode: Option<u32>,
 }
 
 /// A pair's place in a pool.
@@ -64,7 +67,15 @@ impl Pair {
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
         let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
-        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty }
+        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty, inode: None }
+    }
+
+    /// Which socket it is, for who has the other end; None where the system does not tell.
+    pub fn inode(&mut self) -> Option<u32> {
+        if self.inode.is_none() {
+            self.inode = peer::inode(self.left.as_fd()).ok();
+        }
+        self.inode
     }
 
     /// A flow begins: what it is to be told at once.
@@ -264,6 +275,8 @@ pub struct Flow {
     pub carried: [Unread; 2],
     /// It is to be yielded, as soon as the hook has returned.
     pub yielding: Option<Yield>,
+    /// While somebody takes bytes back.
+    pub frozen: Option<super::yanking::Frozen>,
     /// Where what is outbound may be revoked.
     pub late: Option<super::late::Late>,
     /// The timer that is set, in the worker's nanoseconds.
@@ -298,6 +311,7 @@ impl Flow {
             real: None,
             carried: Default::default(),
             yielding: None,
+            frozen: None,
             late: None,
             timer: None,
             origin,
@@ -324,6 +338,7 @@ impl Flow {
                 tcp: Arc::clone(&tcp),
                 doors: Arc::clone(doors),
                 outlet: self.machine.outlet().cloned(),
+                next: self.next(doors),
             }));
             self.tcp = Some(tcp);
         }
@@ -335,11 +350,22 @@ impl Flow {
     }
 
     /// Its chain has changed.
-    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks) {
+    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks, doors: &Doors) {
         self.origin = origin;
+        let next = self.next(doors);
         if let Some(state) = &mut self.state {
-            hooks.moved(state, &self.origin);
+            hooks.moved(state, &self.origin, next);
         }
+    }
+
+    /// Whom a revocable module in mid-chain asks for what it has passed on.
+    fn next(&self, doors: &Doors) -> Option<Arc<Next>> {
+        if self.right_is_tcp || self.machine.outlet().is_none() {
+            return None;
+        }
+        let ino = peer::inode(self.right.as_fd()).ok()?;
+        let names = self.origin.chain.get(self.origin.position + 1..).unwrap_or_default().to_vec();
+        Some(Arc::new(Next { runtime: doors.runtime().clone(), names, ino }))
     }
 
     /// It was yielded to this module: what has come along goes first.
@@ -381,8 +407,9 @@ impl Flow {
 
     /// What waits for a destination, taken away from here.
     pub fn take_queued(&mut self, way: Way) -> Vec<u8> {
-        let mut bytes = self.pipes[way as usize].take().map(|pipe| pipe.contents()).unwrap_or_default();
         let queue = self.machine.queue(way);
+        let pipe = self.pipes[way as usize].take();
+        let mut bytes = pipe.map_or_else(Vec::new, |pipe| pipe.read(queue.outside()));
         bytes.extend_from_slice(queue.front());
         queue.clear();
         if let Some(outlet) = self.machine.outlet().filter(|_| way == Way::Outbound) {
@@ -443,6 +470,7 @@ impl Flow {
             "bytes_inbound": inbound,
             "queued_outbound": queued_outbound,
             "queued_inbound": queued_inbound,
+            "held": self.frozen.as_ref().map_or(0, super::yanking::Frozen::len),
             "tcp": super::published::tcp(self),
         })
     }

@@ -10,6 +10,7 @@
 //! | [`pipe`] | the way of many bytes that nobody looks at |
 //! | [`pump`] | carries out the commands of [`crate::flow`] |
 //! | [`room`] | when descriptors run out, and the entrance closes |
+//! | [`yanking`] | somebody at the left takes bytes back |
 //! | [`timers`] | when limits let the next bytes pass |
 //! | [`yielding`] | flows that go to other modules |
 //! | here | the loop, arrivals, the end |
@@ -29,6 +30,7 @@ mod slab;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod yanking;
 mod yielding;
 
 use std::collections::VecDeque;
@@ -55,6 +57,7 @@ use pools::Pool;
 use room::Room;
 use slab::Slab;
 use timers::Timers;
+pub use yanking::{Ask, Found};
 
 /// Bytes of one read: as large as a flow may wait, at most this. 64-256 KiB made no difference within noise for
 /// 1 MB responses; beyond the second-level cache it gets slower.
@@ -80,6 +83,8 @@ pub enum Order {
     List(std::sync::mpsc::Sender<Vec<Value>>),
     /// Serve a flow that came another way than by the queues.
     Take(Box<Stolen>),
+    /// Somebody takes bytes back.
+    Yank(Ask),
     /// Take no more flows after those that are on their way; end by then.
     Drain(Instant),
 }
@@ -374,6 +379,9 @@ impl Worker {
     fn ready(&mut self, key: u64, side: crate::flow::Side, ready: crate::flow::Ready) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         flow.machine.ready(side, ready);
+        if side == crate::flow::Side::Left && ready.hang_up && flow.frozen.is_some() {
+            self.end_lock(key);
+        }
         self.pump(key);
     }
 
@@ -404,6 +412,7 @@ impl Worker {
                     let _ = answer.send(rows);
                 }
                 Ok(Order::Take(flow)) => self.begin(*flow, None),
+                Ok(Order::Yank(ask)) => self.yank(ask),
                 Ok(Order::Drain(deadline)) => self.drain(deadline),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => return self.drain(Instant::now()),

@@ -318,7 +318,7 @@ impl Worker {
     }
 
     /// The hook on data; the length of what is now in `out`, or None: the data goes on as it is.
-    fn call_data(&mut self, key: u64, way: Way, count: usize) -> Option<usize> {
+    pub(super) fn call_data(&mut self, key: u64, way: Way, count: usize) -> Option<usize> {
         let hooks = Arc::clone(&self.shared.hooks);
         let mut orders = Orders::default();
         let flow = self.flows.get_mut(key)?;
@@ -351,7 +351,7 @@ impl Worker {
     }
 
     /// What a hook asked for, or what its failure brings.
-    fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
+    pub(super) fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
         let now = self.now();
         let stats = &self.shared.receiver.stats;
         let resets = self.shared.hooks.on_error_resets();

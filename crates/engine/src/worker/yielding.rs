@@ -13,6 +13,8 @@
 //! Pairs of a yielded flow are in no pool any more. Where the application has closed by word already, its end is reproduced: the new
 //! modules get a pair whose other end is closed.
 //!
+//! A flow of which somebody takes bytes back (`super::yanking`) is handed over when that has ended.
+//!
 //! Rules: the names were found before ([`crate::steal::doors::Doors::find`]), so what fails here is the moment in between, and
 //! is counted. Then a module that wanted to leave is left: its flow goes on natively (or is reset, fail closed). One that stays has
 //! the flow as before. A flow that is ending anyway is not handed over.
@@ -82,6 +84,12 @@ impl Worker {
     /// Carries out what the hook has asked for. Whether the flow is still here.
     pub(super) fn hand_over(&mut self, key: u64) -> bool {
         let Some(flow) = self.flows.get_mut(key) else { return false };
+        if flow.frozen.is_some() {
+            // It waits for whoever takes bytes back, and its module hears nothing meanwhile.
+            flow.machine.freeze(Way::Inbound, true);
+            return true;
+        }
+        flow.machine.freeze(Way::Inbound, false);
         let Some(order) = flow.yielding.take() else { return true };
         for (way, held) in Way::BOTH.into_iter().zip(order.held) {
             flow.hold(way, held);
@@ -227,7 +235,6 @@ impl Worker {
     fn stay(&mut self, key: u64, place: Place, left: &Left, near: OwnedFd, own: Arc<Origin>) {
         let shared = Arc::clone(&self.shared);
         let Some(flow) = self.flows.get_mut(key) else { return };
-        flow.moved(own, &*shared.hooks);
         let side = if place == Place::Left { Side::Left } else { Side::Right };
         flow.machine.replaced(side);
         if flow.machine.is_closed(Way::to(side)) {
@@ -259,6 +266,9 @@ impl Worker {
                 self.poller.add(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, false).is_err()
             }
         };
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.moved(own, &*shared.hooks, &self.doors);
+        }
         if failed {
             // Out of kernel memory.
             Stats::add(&shared.receiver.stats.no_descriptor, 1);

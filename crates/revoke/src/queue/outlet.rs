@@ -87,6 +87,12 @@ impl Outlet {
         self.inner().holder.is_some()
     }
 
+    /// Whether that holder has the lock.
+    #[must_use]
+    pub fn is_held_by(&self, holder: Holder) -> bool {
+        self.inner().holder == Some(holder)
+    }
+
     /// Appends a copy.
     pub fn push(&self, data: &[u8]) {
         self.inner().end().push(data);

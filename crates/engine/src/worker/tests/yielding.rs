@@ -1,9 +1,12 @@
 //! Flows that go to other modules, with real sockets: `a`, the module that yields, and `b` in a chain, with fresh pairs and with
 //! pooled ones; the new modules write a mark around what they see, so that order and way show.
 
+use modnet_abi::steal::HELLO_FAIL_CLOSED;
+
 use super::*;
 use crate::flow::Way;
 use crate::hooks::{Hooks, Opened, Orders, Place, State as OfFlow, Verdict, Wants, Yield};
+use crate::revoke::peer;
 use crate::steal::tests::Shim;
 
 const BOTH: [Pairs; 2] = [Pairs::Fresh, Pairs::Pooled];
@@ -96,7 +99,7 @@ struct Chain {
     modules: Vec<Module>,
     shim: Shim,
     listener: TcpListener,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 impl Chain {
@@ -122,7 +125,7 @@ impl Chain {
         }
         let shim = Shim::connect(&runtime, names);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { modules, shim, listener, _scratch: scratch }
+        Self { modules, shim, listener, scratch }
     }
 
     fn connect(&self) -> (UnixStream, TcpStream) {
@@ -168,6 +171,21 @@ fn each(test: impl Fn(&[&str], Pairs)) {
             // Pairs are pooled from the second flow on.
             test(names, pairs);
         }
+    }
+}
+
+impl Module {
+    fn tell(&self, order: Order) {
+        self.orders.send(order).unwrap();
+        self.waker.ring();
+    }
+
+    /// Read from the network, by all flows.
+    fn bytes_inbound(&self) -> u64 {
+        let (sender, answer) = channel();
+        self.tell(Order::List(sender));
+        let flows = answer.recv_timeout(PATIENCE).unwrap();
+        flows.iter().map(|flow| flow["bytes_inbound"].as_u64().unwrap()).sum()
     }
 }
 
@@ -239,8 +257,9 @@ fn an_answer_whose_application_has_gone_goes_to_the_new_modules_whole() {
 
 #[test]
 fn what_waits_for_a_network_that_does_not_read_is_carried_in_order() {
-    each(|names, pairs| {
-        for revocable in [None, Some(1 << 20)] {
+    // Every buffer on the way has to be filled, which takes its time: not every chain.
+    for names in [CHAINS[0], CHAINS[3]] {
+        for (pairs, revocable) in [(BOTH[0], None), (BOTH[1], None), (BOTH[1], Some(1 << 20))] {
             let yields = Yields::to(&["x"], Place::Replace, Way::Inbound, 10);
             let chain = Chain::with(names, yields, pairs, revocable);
             let (mut application, mut network) = chain.connect();
@@ -266,7 +285,7 @@ fn what_waits_for_a_network_that_does_not_read_is_carried_in_order() {
             });
             chain.end();
         }
-    });
+    }
 }
 
 #[test]
@@ -389,4 +408,96 @@ fn a_flow_that_nobody_takes_goes_on_without_this_module() {
             chain.end();
         }
     });
+}
+
+#[test]
+fn a_flow_that_nobody_takes_is_reset_where_its_chain_is_fail_closed() {
+    let mut chain =
+        Chain::start(&["m"], Yields::to(&["gone"], Place::Replace, Way::Inbound, 1), Pairs::Fresh);
+    chain.shim = Shim::connect_with(&chain.scratch.runtime_again(), &["m"], HELLO_FAIL_CLOSED);
+    let (mut application, mut network) = chain.connect();
+    network.write_all(b"?").unwrap();
+    let error = network.read_to_end(&mut Vec::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(rest(&mut application), b"");
+    let stats = chain.stats("m");
+    assert_eq!((count(&stats.yields_lost), count(&stats.refused)), (1, 1));
+    chain.end();
+}
+
+/// It has the message, and has not looked at it yet.
+#[test]
+fn a_module_that_dies_during_the_hand_over_takes_that_flow_and_no_other() {
+    each(|names, pairs| {
+        let yields = Yields::to(&["dying"], Place::Replace, Way::Inbound, 3);
+        let chain = Chain::start(names, yields, pairs);
+        let dying = Registration::bind(&chain.scratch.runtime_again(), "dying", &[0]).unwrap();
+        let (mut other, mut others_network) = chain.connect();
+        let (mut application, mut network) = chain.connect();
+        network.write_all(b"abc").unwrap();
+        let started = Instant::now();
+        while count(&chain.stats("m").yielded) == 0 {
+            assert!(started.elapsed() < PATIENCE, "it was not yielded");
+            std::thread::yield_now();
+        }
+        drop(dying);
+        assert_eq!(rest(&mut application), b"", "{names:?} {pairs:?}");
+        drop(application);
+        let _ = network.read_to_end(&mut Vec::new());
+        others_network.write_all(b"abcd").unwrap();
+        assert_eq!(read(&mut other, 4), b"abcd");
+        other.write_all(b"answer").unwrap();
+        drop(other);
+        assert_eq!(rest(&mut others_network), b"answer");
+        let stats = chain.stats("m");
+        assert_eq!((count(&stats.yielded), count(&stats.yields_lost)), (1, 1));
+        chain.end();
+    });
+}
+
+/// Somebody takes bytes back meanwhile: what is taken is gone, the rest passes the new module, once.
+#[test]
+fn a_flow_that_is_frozen_is_handed_over_when_it_goes_on() {
+    for taken in [0, 10] {
+        let yields = Yields::to(&["x"], Place::Replace, Way::Inbound, 3);
+        let chain = Chain::start(&["m"], yields, Pairs::Fresh);
+        let (mut application, mut network) = chain.connect();
+        let near = peer::inode(application.as_fd()).unwrap();
+        let left = || peer::of(near).unwrap();
+        let take = |length| {
+            let (answer, found) = channel();
+            chain.of("m").tell(Order::Yank(Ask::Take { ino: left(), session: 7, length, answer }));
+            match found.recv_timeout(PATIENCE).unwrap() {
+                Some(Ok(Found::Ready(flow, bytes))) => Some((flow, bytes)),
+                Some(Ok(Found::More(..)) | Err(_)) => panic!("it has them all"),
+                // The message with the flow is still on its way.
+                None => None,
+            }
+        };
+        let started = Instant::now();
+        let (flow, nothing) = loop {
+            assert!(started.elapsed() < PATIENCE, "the flow does not come");
+            if let Some(found) = take(10) {
+                break found;
+            }
+        };
+        assert_eq!(nothing, b"");
+        let written = letters(100);
+        application.write_all(&written).unwrap();
+        network.write_all(b"abx").unwrap();
+        while chain.of("m").bytes_inbound() < 3 {
+            assert!(started.elapsed() < PATIENCE, "they do not come in");
+        }
+        assert_eq!(take(10).unwrap(), (flow, written[90..].to_vec()));
+        assert_eq!((count(&chain.stats("m").yielded), count(&chain.stats("x").stolen)), (0, 0));
+        chain.of("m").tell(Order::Yank(Ask::Settle { flow, session: 7, taken, hold: false }));
+        let kept = written.len() - taken;
+        assert_eq!(read(&mut network, kept), marked(&written[..kept], b"x"));
+        assert_eq!(read(&mut application, 3), b"abX");
+        chain.await_left();
+        drop(application);
+        assert_eq!(rest(&mut network), b"x");
+        assert_eq!(count(&chain.stats("m").yields_lost), 0);
+        chain.end();
+    }
 }
