@@ -204,6 +204,10 @@ impl Worker {
             Left::Own => own.as_fd(),
             Left::Closed(near) => near.as_fd(),
         };
+        if place != Place::Left && flow.late.is_some() && flow.right_is_tcp {
+            // As it was: whoever binds late sets its own.
+            sock::set_low_water(&flow.right, 0);
+        }
         let right = flow.right.as_fd();
         let (left, right) = match (pair, place) {
             (Some((_, far)), Place::Left) => (own, far.as_fd()),

@@ -129,11 +129,18 @@ impl Chain {
     }
 
     fn connect(&self) -> (UnixStream, TcpStream) {
+        let (application, network, _) = self.connect_and_keep();
+        (application, network)
+    }
+
+    /// And a duplicate of the real socket.
+    fn connect_and_keep(&self) -> (UnixStream, TcpStream, TcpStream) {
         let (real, network) = connection(&self.listener);
         let (application, left) = UnixStream::pair().unwrap();
         application.set_read_timeout(Some(PATIENCE)).unwrap();
+        let kept = real.try_clone().unwrap();
         self.shim.steal(left.into(), real.into());
-        (application, network)
+        (application, network, kept)
     }
 
     fn of(&self, name: &str) -> &Module {
@@ -187,6 +194,19 @@ impl Module {
         let flows = answer.recv_timeout(PATIENCE).unwrap();
         flows.iter().map(|flow| flow["bytes_inbound"].as_u64().unwrap()).sum()
     }
+}
+
+/// TCP_NOTSENT_LOWAT, as it was set.
+fn low_water(socket: &TcpStream) -> u32 {
+    let (mut value, mut length) = (0u32, 4u32);
+    let at = (&raw mut value).cast();
+    // SAFETY: four bytes of room, which live through the call.
+    let answer = unsafe {
+        let name = libc::TCP_NOTSENT_LOWAT;
+        libc::getsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, name, at, &raw mut length)
+    };
+    assert_eq!(answer, 0);
+    value
 }
 
 fn read(from: &mut impl Read, count: usize) -> Vec<u8> {
@@ -262,7 +282,7 @@ fn what_waits_for_a_network_that_does_not_read_is_carried_in_order() {
         for (pairs, revocable) in [(BOTH[0], None), (BOTH[1], None), (BOTH[1], Some(1 << 20))] {
             let yields = Yields::to(&["x"], Place::Replace, Way::Inbound, 10);
             let chain = Chain::with(names, yields, pairs, revocable);
-            let (mut application, mut network) = chain.connect();
+            let (mut application, mut network, real) = chain.connect_and_keep();
             let answer = letters(9 << 20);
             std::thread::scope(|scope| {
                 let writer = scope.spawn(|| {
@@ -273,9 +293,16 @@ fn what_waits_for_a_network_that_does_not_read_is_carried_in_order() {
                 });
                 // Every buffer on the way fills; what m has read waits in it, or in a pipe of its.
                 read(&mut network, 1 << 20);
+                let started = Instant::now();
+                while revocable.is_some() && names.len() == 1 && low_water(&real) == 0 {
+                    assert!(started.elapsed() < PATIENCE, "nothing is bound late");
+                    std::thread::yield_now();
+                }
                 network.write_all(b"more, x? ").unwrap();
                 network.write_all(b"!").unwrap();
                 chain.await_left();
+                assert_eq!(low_water(&real), 0, "late binding has left its mark");
+                drop(real);
                 let mut got = read(&mut network, 8 << 20);
                 assert!(got.to_ascii_lowercase() == answer[1 << 20..]);
                 got.drain(..7 << 20);
