@@ -214,6 +214,13 @@ impl Shim {
         Self::connect_at(runtime, chain, 0)
     }
 
+    /// With these flags of a HELLO.
+    pub(crate) fn connect_with(runtime: &Runtime, chain: &[&str], flags: u32) -> Self {
+        let fd = crate::registry::connect_queue(runtime, chain[0], 0).unwrap();
+        send(&fd, &hello_message(&Hello { flags, ..hello(chain, 0) }), &[]);
+        Self(fd)
+    }
+
     /// Where the modules before `position` are away.
     pub(crate) fn connect_at(runtime: &Runtime, chain: &[&str], position: u32) -> Self {
         let fd = crate::registry::connect_queue(runtime, chain[position as usize], 0).unwrap();

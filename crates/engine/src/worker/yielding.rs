@@ -207,7 +207,7 @@ impl Worker {
         };
         if place != Place::Left && flow.late.is_some() && flow.right_is_tcp {
             // As it was: whoever binds late sets its own.
-            sock::set_low_water(&flow.right, 0);
+            modnet_revoke::release::set_low_water(flow.right.as_fd(), 0);
         }
         let right = flow.right.as_fd();
         let (left, right) = match (pair, place) {
