@@ -11,6 +11,7 @@ __all__ = [
     "VERSION",
     "Engine",
     "Flow",
+    "LateSocket",
     "Lock",
     "Tcp",
     "TcpPacket",
@@ -43,6 +44,7 @@ __all__ = [
     "kernel_yank_costs",
     "kernel_yank_counts",
     "kernel_yank_probe",
+    "late_drain",
     "modules",
     "plan_room",
     "records",
@@ -369,6 +371,49 @@ class Lock:
 
     def __enter__(self) -> Lock: ...
     def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class LateSocket:
+    """What `modnet.revoke.RevocableSocket` keeps beside a connected TCP socket: its unsent bytes."""
+
+    def __new__(cls, fd: int, most: int) -> LateSocket: ...
+    def append(self, data: memoryview) -> int:
+        """Takes what there is room for, and sends what can be sent; 0: there is no room. Raises OSError."""
+    def wait(self, seconds: float | None) -> bool:
+        """Waits until `bell` rings; False: not within so many seconds."""
+    def ring_at(self, level: int) -> None:
+        """Rings the bell when so much or less waits."""
+    def hear(self) -> None:
+        """Stops the ring."""
+    @property
+    def bell(self) -> int:
+        """A descriptor that is readable once it rings; it stays this object's."""
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here."""
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait here, and those that the kernel holds unsent."""
+    @property
+    def broken(self) -> int:
+        """The errno of what has broken the connection; 0: nothing has."""
+    def yank(self, length: int) -> bytes:
+        """Takes the last bytes back that wait here, at most `length`. EAGAIN while another thread holds the
+        lock.
+        """
+    def peek(self, length: int) -> bytes:
+        """The bytes that `yank` would take."""
+    def write(self, data: bytes) -> None:
+        """Puts bytes behind the last that wait, before those that came under the caller's lock."""
+    def lock(self) -> Lock:
+        """A context in which nothing is sent, and what is sent meanwhile stays behind."""
+    def shutdown(self) -> None:
+        """No more is sent after what waits."""
+    def close(self) -> None:
+        """The socket is closed; what waits is sent first."""
+
+def late_drain(seconds: float) -> int:
+    """Closes what is left, and waits until all has been sent, at most so long; how many are not done."""
 
 @final
 class Engine:

@@ -8,6 +8,7 @@
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
 //! | [`revoke`] | taking back what has not been sent |
+//! | [`late_socket`] | the same for sockets of this very process |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
 //! | [`kernel_yank`] | the kernel yank |
@@ -18,6 +19,7 @@ mod flow;
 mod hooks;
 mod inspection;
 mod kernel_yank;
+mod late_socket;
 mod registry;
 mod revoke;
 mod tcp;
@@ -30,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<flow::Flow>()?;
     module.add_class::<revoke::Lock>()?;
+    late_socket::register(module)?;
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
