@@ -117,7 +117,8 @@ impl Flow {
         }
         if !lane.discard {
             lane.hand = Some(count);
-            lane.to_hook = lane.hook;
+            lane.to_hook = lane.hook && lane.skip == 0;
+            lane.skip = lane.skip.saturating_sub(count as u64);
         } else if way == Way::Inbound {
             self.unread = true;
         }
@@ -195,6 +196,19 @@ impl Flow {
         lane.hook_end = false;
     }
 
+    /// The next `count` bytes that are read pass the hook by.
+    pub fn skip(&mut self, way: Way, count: u64) {
+        self.lane(way).skip = count;
+    }
+
+    /// A hook that no bytes of this way called for has some: they wait behind those that wait already.
+    pub fn adds(&mut self, way: Way, data: &[u8]) {
+        let lane = self.lane(way);
+        if !lane.discard && !lane.closed {
+            lane.queue.push(data);
+        }
+    }
+
     /// Limits a direction, or lifts the limit.
     pub fn limit(&mut self, way: Way, bucket: Option<Bucket>) {
         self.lane(way).bucket = bucket;
@@ -268,6 +282,11 @@ impl Flow {
                 Some(bucket) if !lane.discard => bucket.allowance(now).min(limit),
                 _ => limit,
             };
+            let most = if lane.hook && lane.skip > 0 {
+                most.min(usize::try_from(lane.skip).unwrap_or(usize::MAX))
+            } else {
+                most
+            };
             return (most > 0).then_some(Command::Read(way, most));
         }
         if lane.hook_end {
@@ -330,7 +349,7 @@ impl Flow {
     #[must_use]
     pub fn is_native(&self, way: Way) -> bool {
         let lane = &self.lanes[way as usize];
-        !lane.hook && !lane.discard
+        (!lane.hook || lane.skip > 0) && !lane.discard
     }
 
     /// Whether the poller must tell when `side` has room.

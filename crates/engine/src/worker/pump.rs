@@ -275,13 +275,42 @@ impl Worker {
         self.settle(key, verdict, orders);
     }
 
+    /// The hook on time.
+    pub(super) fn call_woken(&mut self, key: u64) {
+        let hooks = Arc::clone(&self.shared.hooks);
+        for way in Way::BOTH {
+            let mut orders = Orders::default();
+            let Some(flow) = self.flows.get_mut(key) else { return };
+            let bytes = flow.machine.bytes();
+            let Some(state) = &mut flow.state else { return };
+            self.out.clear();
+            let verdict = hooks.woken(state, way, bytes, &mut self.out, &mut orders);
+            if verdict == Verdict::Replaced {
+                flow.machine.adds(way, &self.out);
+            }
+            self.settle(key, verdict, orders);
+        }
+    }
+
     /// What a hook asked for, or what its failure brings.
     fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
         let now = self.now();
         let stats = &self.shared.receiver.stats;
         let resets = self.shared.hooks.on_error_resets();
-        let Some(Flow { machine, .. }) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        if let Some(after) = orders.wake {
+            let at = now.saturating_add(after);
+            flow.wake = Some(at);
+            self.timers.set(at, key);
+        }
+        if let Some(most) = orders.unsent.filter(|_| flow.right_is_tcp) {
+            sock::limit_unsent(&flow.right, most);
+        }
+        let machine = &mut flow.machine;
         for way in Way::BOTH {
+            if let Some(count) = orders.skip[way as usize] {
+                machine.skip(way, count);
+            }
             if orders.forward[way as usize] {
                 machine.forward(way);
             }
