@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help build built demo test check bench soak loom asan miri wheel clean deps
+.PHONY: help build built demo test check bench soak loom asan fuzz miri wheel clean deps
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -105,6 +105,9 @@ asan: build ## unit tests under AddressSanitizer, shim and engine in real proces
 	@scripts/bootstrap.sh test
 	scripts/nightly.sh asan
 	$(PY) -m pytest tests/repo/test_memory.py $(ARGS)
+
+fuzz: ## the framer under cargo-fuzz; ARGS="-max_total_time=60" goes to libFuzzer
+	scripts/nightly.sh fuzz $(ARGS)
 
 miri: ## the lock-free and unsafe parts that need no system call, under Miri
 	scripts/nightly.sh miri

@@ -56,6 +56,7 @@ ENTRY_POINTS = "modnet.modules"
 
 BUILT_IN = {
     "forwarder": "modnet.modules.forwarder:Forwarder",
+    "gzip": "modnet.modules.gzip:Gzip",
     "tap": "modnet.modules.tap:Tap",
     "throttle": "modnet.modules.throttle:Throttle",
 }

@@ -139,12 +139,13 @@ pub trait Hooks: Send + Sync {
     ) -> Verdict {
         Verdict::Same
     }
-    /// The time that [`Orders::wake`] set has come; called for both ways. What is written to `out` goes on.
+    /// The time that [`Orders::wake`] set has come; called for outbound, then for inbound. What is written to `out` goes
+    /// on, behind the `waiting` bytes that the destination has not taken.
     fn woken(
         &self,
         _state: &mut State,
         _way: Way,
-        _bytes: [u64; 2],
+        _waiting: usize,
         _out: &mut Vec<u8>,
         _orders: &mut Orders,
     ) -> Verdict {

@@ -7,6 +7,7 @@
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
+//! | [`http`] | modules that get requests and responses |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
 
@@ -14,6 +15,7 @@ mod calls;
 mod engine;
 mod flow;
 mod hooks;
+mod http;
 mod inspection;
 mod registry;
 mod tcp;
@@ -28,5 +30,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
+    http::register(module)?;
     registry::register(module)
 }

@@ -3,7 +3,6 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use super::conn::Flow;
 use super::pipe::{Pipe, FIRST, WORTH};
 use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
@@ -281,10 +280,10 @@ impl Worker {
         for way in Way::BOTH {
             let mut orders = Orders::default();
             let Some(flow) = self.flows.get_mut(key) else { return };
-            let bytes = flow.machine.bytes();
+            let waiting = flow.machine.queued()[way as usize];
             let Some(state) = &mut flow.state else { return };
             self.out.clear();
-            let verdict = hooks.woken(state, way, bytes, &mut self.out, &mut orders);
+            let verdict = hooks.woken(state, way, waiting, &mut self.out, &mut orders);
             if verdict == Verdict::Replaced {
                 flow.machine.adds(way, &self.out);
             }

@@ -57,8 +57,8 @@ impl Chunks {
     }
 
     /// The data that follows before the next framing.
-    pub fn data_left(&mut self) -> &mut u64 {
-        &mut self.left
+    pub fn data_left(&self) -> u64 {
+        self.left
     }
 
     /// Whether the next byte is data.

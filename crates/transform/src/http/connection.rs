@@ -149,9 +149,10 @@ impl Connection {
         self.lanes[way as usize].is_open()
     }
 
-    /// So many of the next bytes need not be fed, and must not be; `u64::MAX`: none is ever needed again.
-    pub fn skip(&mut self, way: Way) -> u64 {
-        self.lanes[way as usize].skip()
+    /// So many of the next bytes need not be fed, and must not be; `u64::MAX`: none is ever needed again; 0: they are
+    /// fewer than `least`.
+    pub fn skip(&mut self, way: Way, least: u64) -> u64 {
+        self.lanes[way as usize].skip(least)
     }
 
     /// From here on everything passes; bodies that are being changed are finished first.

@@ -321,24 +321,24 @@ impl Lane {
         self.changed.as_ref().is_some_and(Changed::is_open)
     }
 
-    /// How many bytes pass from here on without being looked at, and are taken as passed.
-    pub fn skip(&mut self) -> u64 {
+    /// How many bytes pass from here on without being looked at, and are taken as passed; 0 if they are fewer than `least`.
+    pub fn skip(&mut self, least: u64) -> u64 {
         if self.changed.is_some() {
             return 0;
         }
         match &mut self.state {
-            State::Length(left) => {
+            State::Length(left) if *left >= least => {
                 let left = *left;
                 self.state = State::Head;
                 left
             }
-            State::Chunked(chunks) if chunks.in_data() => {
-                let left = *chunks.data_left();
+            State::Chunked(chunks) if chunks.in_data() && chunks.data_left() >= least => {
+                let left = chunks.data_left();
                 chunks.skipped();
                 left
             }
             State::Close | State::Opaque => u64::MAX,
-            State::Head | State::Chunked(_) => 0,
+            State::Head | State::Length(_) | State::Chunked(_) => 0,
         }
     }
 }

@@ -8,6 +8,7 @@
 //! | [`connection`] | which response answers which request; when the rest is nobody's |
 //! | [`lane`] | one direction: heads and bodies in turn |
 //! | [`head`] | a head: its fields, as they were sent, and edited |
+//! | [`filter`] | which responses anybody is asked about |
 //! | [`framing`] | how long a body is |
 //! | [`chunked`] | the chunked coding, taken apart |
 //! | [`body`] | a changed body, and its new framing |
@@ -26,6 +27,7 @@
 pub mod body;
 pub mod chunked;
 pub mod connection;
+pub mod filter;
 pub mod framing;
 pub mod head;
 pub mod lane;

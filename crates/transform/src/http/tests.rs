@@ -237,14 +237,14 @@ fn what_passes_unseen_is_told() {
     let mut talk = Talk::new(false);
     talk.ask(ASKED);
     talk.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nab");
-    assert_eq!(talk.connection.skip(Way::Response), 998);
+    assert_eq!(talk.connection.skip(Way::Response, 1), 998);
     talk.ask(ASKED);
     talk.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\na");
-    assert_eq!(talk.connection.skip(Way::Response), 254);
+    assert_eq!(talk.connection.skip(Way::Response, 1), 254);
     talk.answer(b"\r\n0\r\n\r\n");
     talk.ask(ASKED);
     talk.answer(b"HTTP/1.1 200 OK\r\n\r\n");
-    assert_eq!(talk.connection.skip(Way::Response), u64::MAX);
+    assert_eq!(talk.connection.skip(Way::Response, 1), u64::MAX);
     assert_eq!(talk.connection.messages(), [3, 3]);
 }
 
@@ -253,7 +253,7 @@ fn a_body_that_is_changed_is_not_skipped() {
     let mut talk = Talk::new(true);
     talk.ask(ASKED);
     talk.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nab");
-    assert_eq!(talk.connection.skip(Way::Response), 0);
+    assert_eq!(talk.connection.skip(Way::Response, 1), 0);
 }
 
 #[test]

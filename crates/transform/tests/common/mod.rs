@@ -97,7 +97,7 @@ pub fn play(
                     break 'all;
                 }
             }
-            skip[index] = connection.skip(*way);
+            skip[index] = connection.skip(*way, 1);
             if act == 0 {
                 let held = played.fed[index].len() - played.out[index].len();
                 assert!(held <= MOST, "{held} bytes held back");
