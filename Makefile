@@ -42,7 +42,7 @@ $(LIB)/libmodnet_shim.so: $(call sources,abi pool shim) | deps
 	$(CARGO) build --profile shim -p modnet-shim
 	@scripts/place.sh $(TARGET)/shim/libmodnet_shim.so $@
 
-$(LIB)/libmodnet.so: $(call sources,abi pool inspect engine ffi) | deps
+$(LIB)/libmodnet.so: $(call sources,abi pool inspect revoke engine ffi) | deps
 	$(CARGO) build --release -p modnet-ffi
 	@scripts/place.sh $(TARGET)/release/libmodnet.so $@
 
@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml crates/python/Cargo.toml $(VENV)/.requirement
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet
 	@touch $@ python/modnet/_native.abi3.so
 
-python/modnet/_native.abi3.so: $(call sources,abi pool inspect transform engine python) $(VENV)/.installed
+python/modnet/_native.abi3.so: $(call sources,abi pool inspect revoke transform engine python) $(VENV)/.installed
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet --skip-install
 	@touch $@
 
@@ -75,7 +75,7 @@ wheel: build ## dist/*.whl, shim and C library inside
 # The runner's summary comes last: whoever reads the end of the output knows how it went.
 test: build ## unit tests of the crates, then tests/; ARGS goes to pytest
 	@scripts/bootstrap.sh test
-	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-transform -p modnet-engine
+	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-revoke -p modnet-transform -p modnet-engine
 	$(CARGO) test -p modnet-shim --lib
 	@$(MAKE) --no-print-directory loom
 	$(PY) -m pytest $(ARGS)

@@ -65,6 +65,8 @@ def check_module(cls: type[Any], where: str, reserved: frozenset[str] = frozense
             )
     _check_spelling(cls, where)
     _check_on_error(cls.on_error, where)
+    if not isinstance(cls.revocable, bool):
+        raise UsageError(f"{where}: revocable must be True or False, not {cls.revocable!r}")
     hints = settings.check_class(cls.Settings, where)
     for key in hints.keys() & reserved:
         raise UsageError(f"{where}: the setting {key!r} has a reserved name: call it something else")

@@ -17,6 +17,7 @@ __all__ = [
     "HttpPlayback",
     "HttpRequest",
     "HttpResponse",
+    "Lock",
     "Tcp",
     "TcpPacket",
     "TcpSnapshot",
@@ -317,6 +318,28 @@ class Flow:
         """
     def limit_unsent(self, most: int | None) -> None:
         """Keeps about `most` bytes at most in the real socket that TCP has not sent; None: any number."""
+    @property
+    def unsent(self) -> int:
+        """Outbound bytes that were passed on and that TCP has not sent: those that `yank` can take, and those
+        that the kernel holds (0 where its state cannot be read).
+        """
+    def yank(self, length: int) -> bytes:
+        """Takes the last outbound bytes back, at most `length`, that were passed on and not given to the
+        kernel, in the order of the stream. The client never sees them.
+
+        Raises OSError: EOPNOTSUPP if the module is not `revocable`, EAGAIN (BlockingIOError) while another
+        thread holds the lock.
+        """
+    def peek(self, length: int) -> bytes:
+        """The bytes that `yank` would take. Raises as `yank`."""
+    def write(self, data: bytes) -> None:
+        """Puts outbound bytes behind the last that were passed on; for timers, and in place of what was
+        yanked under a lock. Raises as `yank`.
+        """
+    def lock(self) -> Lock:
+        """A context in which nothing outbound is sent, and what is passed on meanwhile stays behind, so that
+        the last bytes stay the last. It belongs to the thread. Raises as `yank`.
+        """
     def reset(self) -> None:
         """Ends the flow now: both ends see a connection reset. Of the hooks, only `closed` is called after
         it.
@@ -450,6 +473,11 @@ class HttpPlayback:
         """The module wants no more of the flow's messages."""
     def counters(self) -> list[tuple[str, int]]:
         """What the engine would count."""
+class Lock:
+    """Holds a flow's unsent bytes: `with flow.lock(): ...`."""
+
+    def __enter__(self) -> Lock: ...
+    def __exit__(self, *_exception: object) -> None: ...
 
 @final
 class Engine:
@@ -466,6 +494,7 @@ class Engine:
         persistent: bool,
         drain: float,
         send_queue: int,
+        revocable: int | None,
         workers: int | None,
     ) -> Engine: ...
     @property

@@ -10,15 +10,18 @@
 | `flow.forward()` | what the hook returns still goes on; the direction's hooks are not called again |
 | a module of messages (`modnet.http`) | the framer is the engine's own |
 | `flow.reset()` | nothing goes on any more, what the hook returns included; `closed` is called |
+| what a `revocable` module passes on waits until it is sent | it is in `unsent` until the test calls `sent` |
 
 Must not: do any I/O, or know what a test expects.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import itertools
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modnet.errors import UsageError
@@ -111,6 +114,36 @@ class PlayedFlow:
             raise ValueError(f"most must be at least 1 byte, or None, not {most!r}")
         self._playback.commands.append(("limit_unsent", most))
 
+    @property
+    def unsent(self) -> int:
+        return len(self._playback.unsent)
+
+    def yank(self, length: int) -> bytes:
+        taken = self.peek(length)
+        del self._playback.unsent[len(self._playback.unsent) - len(taken) :]
+        return taken
+
+    def peek(self, length: int) -> bytes:
+        unsent = self._revocable()
+        return bytes(unsent[max(0, len(unsent) - length) :])
+
+    def write(self, data: bytes) -> None:
+        self._revocable().extend(data)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        self._revocable()
+        self._playback.is_locked = True
+        try:
+            yield
+        finally:
+            self._playback.is_locked = False
+
+    def _revocable(self) -> bytearray:
+        if not self._playback.module.revocable:
+            raise OSError(errno.EOPNOTSUPP, "this module is not revocable: set `revocable = True`")
+        return self._playback.unsent
+
     def reset(self) -> None:
         self._playback.was_reset = True
         self._playback.commands.append(("reset",))
@@ -163,6 +196,9 @@ class Playback:
         """What the module asked of the flow, in order: `("forward", "both")`, `("limit", ...)`,
         `("reset",)`.
         """
+        self.unsent = bytearray()
+        """Of a `revocable` module: what it passed on outbound and TCP has not sent."""
+        self.is_locked = False
         self._ended: set[str] = set()
         self._closed = False
         self._messages = _Messages(self) if hasattr(module, "wanted") else None
@@ -170,7 +206,7 @@ class Playback:
 
     def outbound(self, data: bytes) -> bytes:
         """The application sends `data`; returns what goes on to the network."""
-        return self._data("outbound", data)
+        return self._keep(self._data("outbound", data))
 
     def inbound(self, data: bytes) -> bytes:
         """The network sends `data`; returns what goes on to the application."""
@@ -178,7 +214,7 @@ class Playback:
 
     def outbound_end(self) -> bytes:
         """The application will send no more; returns the last bytes that go on before the end does."""
-        return self._end("outbound")
+        return self._keep(self._end("outbound"))
 
     def inbound_end(self) -> bytes:
         """The network will send no more; returns the last bytes that go on before the end does."""
@@ -204,7 +240,19 @@ class Playback:
         self._closed = True
         self._call("closed", self.flow)
 
+    def sent(self, count: int) -> bytes:
+        """TCP sends the first `count` unsent bytes, which are returned; none while the module holds them."""
+        count = 0 if self.is_locked else count
+        gone = bytes(self.unsent[:count])
+        del self.unsent[:count]
+        return gone
+
     # --- the engine's rules ---
+
+    def _keep(self, passed: bytes) -> bytes:
+        if self.module.revocable:
+            self.unsent += passed
+        return passed
 
     def _data(self, way: Way, data: bytes) -> bytes:
         self._expect_open(way)

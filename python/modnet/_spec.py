@@ -28,10 +28,14 @@ class Options:
 
     on_error: Literal["pass", "reset"] | None = None
     """What an exception in a hook does to its flow; None: as the class says."""
-    # net.core.wmem_default is 208 KiB: twice what a socket holds by itself would add delay, less would
-    # stall it.
-    send_queue: Size = 256 * 1024
-    """Most bytes that wait in the engine, per flow and direction; a slow reader then stops the writer."""
+    send_queue: Size | None = None
+    """Most bytes that wait in the engine, per flow and direction; a slow reader then stops the writer. None:
+    256 KiB, and 4 MiB for what is outbound and revocable.
+    """
+    revocable: bool | None = None
+    """Whether outbound bytes wait where they can be taken back until the kernel can send them; None: as the
+    class says.
+    """
     # What `docker stop` waits before it kills.
     drain: Duration = 10.0
     """Seconds that a stopped module gives its flows to end."""
@@ -39,13 +43,18 @@ class Options:
     """Worker threads; None: one per core."""
 
     def __post_init__(self) -> None:
-        if not 4096 <= self.send_queue <= 1 << 30:
+        if self.send_queue is not None and not 4096 <= self.send_queue <= 1 << 30:
             raise ValueError("send_queue must be between 4KiB and 1GiB")
         if not 0 <= self.drain <= 86400:
             raise ValueError("drain must be between 0 and 24h")
         if self.workers is not None and not 1 <= self.workers <= 1024:
             raise ValueError("workers must be between 1 and 1024")
 
+
+# net.core.wmem_default is 208 KiB: twice what a socket holds by itself would add delay, less would stall it.
+SEND_QUEUE = 256 * 1024
+# What net.ipv4.tcp_wmem lets a socket's own buffer grow to.
+REVOCABLE_QUEUE = 4 * 1024 * 1024
 
 _OPTION_KEYS = frozenset(f.name for f in dataclasses.fields(Options))
 RESERVED = _OPTION_KEYS | {"as", "settings"}

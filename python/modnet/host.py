@@ -61,6 +61,7 @@ class _Running:
 
     def __init__(self, request: dict[str, Any]) -> None:
         from modnet import _native
+        from modnet._spec import REVOCABLE_QUEUE, SEND_QUEUE
         from modnet.loader import Spec, canonical, load
         from modnet.log import Log
 
@@ -79,7 +80,8 @@ class _Running:
             ),
             persistent=request["persistent"],
             drain=spec.options.drain,
-            send_queue=spec.options.send_queue,
+            send_queue=spec.options.send_queue or SEND_QUEUE,
+            revocable=(spec.options.send_queue or REVOCABLE_QUEUE) if self.module.revocable else None,
             workers=spec.options.workers,
         )
         _started(self.module)

@@ -93,6 +93,8 @@ def load(spec: Spec) -> Module:
         module.name = spec.name
     if spec.options.on_error is not None:
         module.on_error = spec.options.on_error
+    if spec.options.revocable is not None:
+        module.revocable = spec.options.revocable
     return module
 
 
@@ -110,7 +112,8 @@ def canonical(spec: Spec, module: Module) -> str:
         "file": file,
         "digest": digest,
         "settings": settings.to_plain(module.settings),
-        "options": dataclasses.asdict(spec.options) | {"on_error": module.on_error},
+        "options": dataclasses.asdict(spec.options)
+        | {"on_error": module.on_error, "revocable": module.revocable},
     }
     return json.dumps(meaning, sort_keys=True, separators=(",", ":"))
 

@@ -66,7 +66,8 @@ class Module:
     `name` is what the module is registered under (letters, digits, `_ - .`, at most 31); a class that sets
     none gets its own name in kebab-case. `on_error` says what becomes of a flow whose hook has raised:
     "pass", the bytes at hand go on untouched and the flow is native from there; "reset", both ends see a
-    reset.
+    reset. `revocable` says whether what the module passes on outbound waits here until the kernel can send
+    it, so that `flow.yank` and its like can take it back; a module that never does need not pay for it.
 
     Settings are a nested frozen dataclass, see `modnet.settings` for the types:
 
@@ -86,6 +87,7 @@ class Module:
 
     name: str
     on_error: Literal["pass", "reset"] = "pass"
+    revocable: bool = False
     Settings: ClassVar[type[Any]] = NoSettings
     settings: Any
 

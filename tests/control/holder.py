@@ -25,6 +25,7 @@ def main() -> None:
         persistent=True,
         drain=0.0,
         send_queue=1 << 18,
+        revocable=None,
         workers=1,
     )
     print("ready", flush=True)

@@ -18,10 +18,11 @@ MAY_KNOW = {
     "pool": {"abi"},
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
+    "revoke": set(),
     "transform": set(),
-    "engine": {"abi", "pool", "inspect"},
+    "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},
-    "python": {"abi", "engine", "inspect", "transform"},
+    "python": {"abi", "engine", "inspect", "revoke", "transform"},
 }
 LONGEST = 600
 

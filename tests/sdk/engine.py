@@ -102,6 +102,7 @@ class Stage:
             persistent=True,
             drain=1.0,
             send_queue=256 * 1024,
+            revocable=4 << 20 if module.revocable else None,
             workers=1,
         )
         self._engine.start()

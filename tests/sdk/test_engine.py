@@ -5,9 +5,8 @@ event.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -137,15 +136,6 @@ ACTS: dict[str, Callable[..., Any] | None] = {
     "str from inbound": wrong_from("inbound", "text"),
     "str from outbound_end": wrong_from("outbound_end", "text"),
 }
-
-
-@pytest.fixture
-def runtime() -> Iterator[Path]:
-    """A runtime directory; pytest's own is too long for a socket's path."""
-    with tempfile.TemporaryDirectory(prefix="mn-") as name:
-        # Root's must let workers in that have dropped their privileges.
-        Path(name).chmod(0o711)
-        yield Path(name)
 
 
 @pytest.mark.parametrize("on_error", ["pass", "reset"])

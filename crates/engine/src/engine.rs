@@ -49,6 +49,8 @@ pub struct Config {
     pub drain: Duration,
     /// Most bytes that one way of a flow reads before they have been sent.
     pub send_queue: usize,
+    /// Most outbound bytes of a flow that wait where they can be taken back; None: nobody may take any.
+    pub revocable: Option<usize>,
     /// Workers; None: one per core.
     pub workers: Option<usize>,
     /// Whether pairs outlive their flows.
@@ -115,6 +117,7 @@ impl Engine {
             receiver,
             hooks: config.hooks,
             send_queue: config.send_queue,
+            revocable: config.revocable,
             workers: count as u64,
             flows: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
@@ -193,6 +196,7 @@ impl Subject for Inner {
             "flows": self.shared.flows.load(Ordering::Relaxed),
             "workers": self.workers.len(),
             "send_queue": self.shared.send_queue,
+            "revocable": self.shared.revocable,
             "pairs": self.shared.receiver.pairs.name(),
             "counters": self.shared.receiver.stats.and_inspection(),
             "own_counters": self.shared.hooks.counters().into_iter().collect::<BTreeMap<_, _>>(),

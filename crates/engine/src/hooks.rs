@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use modnet_inspect::watch::Watch;
+use modnet_revoke::queue::outlet::Outlet;
 
 use crate::flow::Way;
 
@@ -64,6 +65,8 @@ pub struct Opened {
     pub at: f64,
     /// The TCP state of the real socket.
     pub tcp: Arc<Watch>,
+    /// Where what is outbound can be taken back; None: nobody may.
+    pub outlet: Option<Arc<Outlet>>,
 }
 
 /// What a hook asks of the engine besides its result.

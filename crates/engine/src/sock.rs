@@ -2,7 +2,7 @@
 //!
 //! Rules: never blocks (MSG_DONTWAIT, whatever the descriptor says), never raises SIGPIPE.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -53,6 +53,35 @@ pub fn send(fd: &OwnedFd, data: &[u8], more: bool) -> Outcome {
             Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
             other => return other,
         }
+    }
+}
+
+/// Sends pieces, as [`send`].
+pub fn send_pieces(fd: &OwnedFd, pieces: &[IoSlice<'_>], more: bool) -> Outcome {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    // SAFETY: zeroes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // The kernel does not write to what is sent; IoSlice has the layout of iovec.
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len();
+    loop {
+        // SAFETY: the pieces are readable for their lengths, and live through the call.
+        let result = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) };
+        match outcome(result) {
+            Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// The poller tells of room only where less than `low` bytes are unsent. The kernel compares with twice what is unsent.
+pub fn set_low_water(fd: &OwnedFd, low: u32) {
+    let value = low.saturating_mul(2);
+    // SAFETY: an int, of the length that is passed, is readable. Where it is refused, timers tell.
+    unsafe {
+        let length = socklen::<u32>();
+        let at = (&raw const value).cast();
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, at, length);
     }
 }
 

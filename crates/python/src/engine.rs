@@ -39,7 +39,7 @@ impl Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (module, *, name, runtime_dir, hooks, spec, persistent, drain, send_queue, workers))]
+    #[pyo3(signature = (module, *, name, runtime_dir, hooks, spec, persistent, drain, send_queue, revocable, workers))]
     #[allow(clippy::too_many_arguments)] // named in Python; one place calls it
     fn new(
         module: &Bound<'_, PyAny>,
@@ -50,9 +50,10 @@ impl Engine {
         persistent: bool,
         drain: f64,
         send_queue: usize,
+        revocable: Option<usize>,
         workers: Option<usize>,
     ) -> PyResult<Self> {
-        if send_queue == 0 {
+        if send_queue == 0 || revocable == Some(0) {
             return Err(PyValueError::new_err("send_queue is at least 1 byte"));
         }
         Mode::from_env().map_err(|line| raise(Error::new(libc::EINVAL, line)))?;
@@ -78,6 +79,7 @@ impl Engine {
             persistent,
             drain: seconds(drain)?,
             send_queue,
+            revocable,
             workers,
             pairs: Pairs::from_env().map_err(raise)?,
             around,

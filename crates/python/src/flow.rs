@@ -9,10 +9,12 @@ use std::sync::Arc;
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin};
 use modnet_inspect::watch::Watch;
+use modnet_revoke::queue::outlet::Outlet;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::PyTuple;
+use pyo3::types::{PyBytes, PyTuple};
 
+use crate::revoke::{self, Lock};
 use crate::tcp::Tcp;
 
 /// One stolen connection. Made by the engine, given to every hook; use it inside hooks only.
@@ -26,6 +28,7 @@ pub struct Flow {
     watch: Arc<Watch>,
     /// Made when it is first asked for.
     tcp: Option<Py<Tcp>>,
+    outlet: Option<Arc<Outlet>>,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -43,6 +46,7 @@ impl Flow {
             opened_at: opened.at,
             watch: opened.tcp,
             tcp: None,
+            outlet: opened.outlet,
             bytes: [0; 2],
             orders: Orders::default(),
         }
@@ -165,6 +169,33 @@ impl Flow {
         }
         self.orders.unsent = Some(most.unwrap_or(0));
         Ok(())
+    }
+
+    /// Outbound bytes that were passed on and that TCP has not sent: those that can be taken back, and those that the kernel holds.
+    #[getter]
+    fn unsent(&self) -> usize {
+        let kernel = self.watch.read().map_or(0, |state| state.write_seq.wrapping_sub(state.snd_nxt));
+        self.outlet.as_ref().map_or(0, |outlet| outlet.len()) + usize::try_from(kernel).unwrap_or(0)
+    }
+
+    /// Takes the last outbound bytes back, at most `length`, that were passed on and not given to the kernel.
+    fn yank<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
+        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, length)
+    }
+
+    /// The bytes that `yank` would take.
+    fn peek<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
+        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, length)
+    }
+
+    /// Puts outbound bytes behind the last that were passed on.
+    fn write(&self, data: &[u8]) -> PyResult<()> {
+        revoke::write(revoke::outlet(self.outlet.as_ref())?, data)
+    }
+
+    /// A context in which nothing outbound is sent and the last bytes stay the last.
+    fn lock(&self) -> PyResult<Lock> {
+        Ok(Lock::new(Arc::clone(revoke::outlet(self.outlet.as_ref())?)))
     }
 
     /// Ends the flow now: both ends see a connection reset.

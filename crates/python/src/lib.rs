@@ -8,6 +8,7 @@
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
 //! | [`http`] | modules that get requests and responses |
+//! | [`revoke`] | taking back what has not been sent |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
 
@@ -18,6 +19,7 @@ mod hooks;
 mod http;
 mod inspection;
 mod registry;
+mod revoke;
 mod tcp;
 
 use pyo3::prelude::*;
@@ -27,6 +29,7 @@ use pyo3::prelude::*;
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<engine::Engine>()?;
     module.add_class::<flow::Flow>()?;
+    module.add_class::<revoke::Lock>()?;
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;

@@ -1,11 +1,17 @@
 //! What is known of one direction.
 
+use std::sync::Arc;
+
+use modnet_revoke::queue::outlet::Outlet;
+
 use super::{Bucket, Queue};
 
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) queue: Queue,
+    /// Where bytes wait behind the queue until the kernel can send them, and at most so many; None: all go at once.
+    pub(super) late: Option<(Arc<Outlet>, usize)>,
     pub(super) bucket: Option<Bucket>,
     /// Bytes in the driver's hand: read, and not sent yet.
     pub(super) hand: Option<usize>,
@@ -34,6 +40,7 @@ impl Lane {
     pub(super) fn new(hook: bool, hook_end: bool) -> Self {
         Self {
             queue: Queue::default(),
+            late: None,
             bucket: None,
             hand: None,
             to_hook: false,
@@ -48,6 +55,38 @@ impl Lane {
             closed: false,
             discard: false,
             bytes: 0,
+        }
+    }
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.len() + self.late.as_ref().map_or(0, |(outlet, _)| outlet.len())
+    }
+
+    /// Whether bytes that wait may be sent, with room at the destination or without.
+    pub(super) fn has_to_send(&self) -> bool {
+        !self.queue.is_empty() || self.late.as_ref().is_some_and(|(outlet, _)| outlet.may_send())
+    }
+
+    /// How many bytes may be read.
+    pub(super) fn room(&self, limit: usize) -> usize {
+        match &self.late {
+            Some((outlet, most)) if !outlet.is_locked() => most.saturating_sub(self.waiting()),
+            Some(_) => 0,
+            None if self.queue.is_empty() => limit,
+            None => 0,
+        }
+    }
+
+    /// Whether somebody holds back what follows, the end included.
+    pub(super) fn is_locked(&self) -> bool {
+        self.late.as_ref().is_some_and(|(outlet, _)| outlet.is_locked())
+    }
+
+    /// Throws away what waits.
+    pub(super) fn clear(&mut self) {
+        self.queue.clear();
+        if let Some((outlet, _)) = &self.late {
+            outlet.clear();
         }
     }
 }

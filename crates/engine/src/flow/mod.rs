@@ -12,6 +12,8 @@
 //! | … and had not read everything | the same, and the network sees a reset, as natively |
 //! | the network resets (an error on right) | what had come in before is delivered, then left is closed |
 //! | the destination takes nothing | at most one read waits in the send queue; the source is not read: it feels it |
+//! | … and what is outbound may be revoked | at most what the outlet may hold waits there, see [`Flow::bind_late`] |
+//! | somebody holds the outlet's lock | nothing is sent outbound, and nothing read |
 //! | a hook fails, or the module says reset | the network sees a reset; the application an end, and EPIPE when it writes |
 //!
 //! Readiness is edge-triggered: a side is readable from an event until a read comes back short, and a short read
@@ -28,7 +30,10 @@ mod queue;
 mod tests;
 mod words;
 
+use std::sync::Arc;
+
 use lane::Lane;
+use modnet_revoke::queue::outlet::Outlet;
 
 pub use bucket::Bucket;
 pub use queue::Queue;
@@ -78,6 +83,11 @@ impl Flow {
         }
     }
 
+    /// What is outbound waits in `outlet`, at most `most` bytes, until the kernel can send it.
+    pub fn bind_late(&mut self, outlet: Arc<Outlet>, most: usize) {
+        self.lane(Way::Outbound).late = Some((outlet, most));
+    }
+
     // --- events ----------------------------------------------------------------------------------------
 
     /// The poller saw something on a side.
@@ -122,6 +132,17 @@ impl Flow {
         } else if way == Way::Inbound {
             self.unread = true;
         }
+    }
+
+    /// A read of at most `asked` bytes went to the outlet.
+    pub fn kept(&mut self, way: Way, count: usize, asked: usize) {
+        self.got(way, count, asked);
+        self.lane(way).hand = None;
+    }
+
+    /// The bytes in hand went to the outlet.
+    pub fn put_by(&mut self, way: Way) {
+        self.lane(way).hand = None;
     }
 
     /// A read found nothing.
@@ -204,8 +225,12 @@ impl Flow {
     /// A hook that no bytes of this way called for has some: they wait behind those that wait already.
     pub fn adds(&mut self, way: Way, data: &[u8]) {
         let lane = self.lane(way);
-        if !lane.discard && !lane.closed {
-            lane.queue.push(data);
+        if lane.discard || lane.closed {
+            return;
+        }
+        match &lane.late {
+            Some((outlet, _)) => outlet.push(data),
+            None => lane.queue.push(data),
         }
     }
 
@@ -240,7 +265,7 @@ impl Flow {
         let first = in_hand.unwrap_or(self.turn);
         for way in [first, first.other()] {
             if let Some(command) = self.step(way) {
-                if matches!(command, Command::Read(..)) {
+                if matches!(command, Command::Read(..) | Command::Append(..)) {
                     self.turn = way.other();
                 }
                 return command;
@@ -271,23 +296,34 @@ impl Flow {
             }
             return Some(Command::Send(way, last));
         }
-        if !lane.queue.is_empty() {
-            return (lane.writable).then_some(Command::Flush(way, last));
+        if lane.writable && lane.has_to_send() {
+            return Some(if lane.queue.is_empty() {
+                Command::Release(way, last)
+            } else {
+                Command::Flush(way, last && lane.late.is_none())
+            });
         }
         if !lane.ended {
             if !lane.readable {
                 return None;
             }
+            let append = lane.late.is_some() && !lane.hook && !lane.discard;
+            let room = if lane.discard { limit } else { lane.room(limit) };
+            let room = if append { room } else { room.min(limit) };
             let most = match &mut lane.bucket {
-                Some(bucket) if !lane.discard => bucket.allowance(now).min(limit),
-                _ => limit,
+                Some(bucket) if !lane.discard => bucket.allowance(now).min(room),
+                _ => room,
             };
             let most = if lane.hook && lane.skip > 0 {
                 most.min(usize::try_from(lane.skip).unwrap_or(usize::MAX))
             } else {
                 most
             };
-            return (most > 0).then_some(Command::Read(way, most));
+            let read = if append { Command::Append(way, most) } else { Command::Read(way, most) };
+            return (most > 0).then_some(read);
+        }
+        if lane.waiting() > 0 || lane.is_locked() {
+            return None;
         }
         if lane.hook_end {
             return Some(Command::HookEnd(way));
@@ -302,7 +338,9 @@ impl Flow {
 
     fn is_over(&self) -> bool {
         let [outbound, inbound] = &self.lanes;
-        let done = |lane: &Lane| lane.ended && lane.queue.is_empty() && lane.hand.is_none() && !lane.hook_end;
+        let done = |lane: &Lane| {
+            lane.ended && lane.waiting() == 0 && lane.hand.is_none() && !lane.hook_end && !lane.is_locked()
+        };
         if self.left_gone {
             return done(outbound);
         }
@@ -333,10 +371,16 @@ impl Flow {
         &mut self.lane(way).queue
     }
 
+    /// Where what is outbound waits, if it does.
+    #[must_use]
+    pub fn outlet(&self) -> Option<&Arc<Outlet>> {
+        self.lanes[Way::Outbound as usize].late.as_ref().map(|(outlet, _)| outlet)
+    }
+
     /// Bytes that wait, by way.
     #[must_use]
     pub fn queued(&self) -> [usize; 2] {
-        [self.lanes[0].queue.len(), self.lanes[1].queue.len()]
+        [self.lanes[0].waiting(), self.lanes[1].waiting()]
     }
 
     /// Bytes read, by way.
@@ -349,14 +393,15 @@ impl Flow {
     #[must_use]
     pub fn is_native(&self, way: Way) -> bool {
         let lane = &self.lanes[way as usize];
-        (!lane.hook || lane.skip > 0) && !lane.discard
+        let skips = lane.skip > 0 && lane.late.is_none();
+        (!lane.hook || skips) && !lane.discard
     }
 
     /// Whether the poller must tell when `side` has room.
     #[must_use]
     pub fn wants_room(&self, side: Side) -> bool {
         let lane = &self.lanes[Way::to(side) as usize];
-        !lane.queue.is_empty() && !lane.writable
+        !lane.writable && lane.has_to_send()
     }
 
     /// Whether a direction has a limit: then [`Flow::at`] must be told before [`Flow::next`].
@@ -368,7 +413,7 @@ impl Flow {
     /// When a limit lets the next bytes pass, in nanoseconds; None: no limit holds any back.
     #[must_use]
     pub fn timer(&self) -> Option<u64> {
-        let held = |lane: &&Lane| lane.readable && !lane.ended && lane.queue.is_empty();
+        let held = |lane: &&Lane| lane.readable && !lane.ended && lane.room(1) > 0;
         let lanes = if self.left_gone { &self.lanes[..1] } else { &self.lanes[..] };
         lanes.iter().filter(held).filter_map(|lane| Some(lane.bucket.as_ref()?.ready_at())).min()
     }
@@ -393,7 +438,7 @@ impl Flow {
 
     fn stop_sending(&mut self, way: Way) {
         let lane = self.lane(way);
-        lane.queue.clear();
+        lane.clear();
         lane.hand = None;
         lane.discard = true;
         lane.hook = false;

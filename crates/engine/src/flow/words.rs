@@ -90,6 +90,8 @@ pub struct Ready {
 pub enum Command {
     /// Read at most so many bytes; then [`Flow::got`], [`Flow::drained`], [`Flow::end_of`] or [`Flow::broken`].
     Read(Way, usize),
+    /// Read at most so many bytes to the end of the outlet, or as [`Command::Read`]; then [`Flow::kept`], or as above.
+    Append(Way, usize),
     /// The bytes just read go to the hook, then [`Flow::hooked`] with the length of what it returned.
     Hook(Way),
     /// Send the bytes just read (or hooked); `more`: the end follows. Then [`Flow::sent`], the rest having been
@@ -97,6 +99,8 @@ pub enum Command {
     Send(Way, bool),
     /// Send from the queue, as above.
     Flush(Way, bool),
+    /// Send from the outlet what the kernel should have, as above.
+    Release(Way, bool),
     /// The source has ended: the hook may add last bytes to the queue; then [`Flow::hook_ended`].
     HookEnd(Way),
     /// Close the sending half of the way's destination.

@@ -191,6 +191,8 @@ pub struct Flow {
     pub tcp: Option<Arc<Watch>>,
     /// Whether `tcp` holds a descriptor of its own: the real socket, which a later module serves.
     pub keeps_real: bool,
+    /// Where what is outbound may be revoked.
+    pub late: Option<super::late::Late>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     /// When the module's hook is to be called, in the same.
@@ -223,6 +225,7 @@ impl Flow {
             pipes: [None, None],
             tcp: None,
             keeps_real: false,
+            late: None,
             timer: None,
             wake: None,
             origin,
@@ -247,6 +250,7 @@ impl Flow {
                 local: sock::local(self.right.as_fd()),
                 at: self.opened_at,
                 tcp,
+                outlet: self.machine.outlet().cloned(),
             }));
         }
     }
@@ -276,6 +280,10 @@ impl Flow {
         }
         if let Some(tcp) = &self.tcp {
             tcp.freeze();
+        }
+        if let Some(outlet) = self.machine.outlet() {
+            outlet.clear();
+            Stats::add(&stats.bytes_yanked, outlet.yanked());
         }
         Stats::add(&stats.ended, 1);
         Stats::add(&stats.bytes_outbound, bytes[Way::Outbound as usize]);

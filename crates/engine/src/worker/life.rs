@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use super::conn::{Flow, Pair};
+use super::late::Late;
 use super::{Worker, KIND_BITS, LEFT, RIGHT};
 use crate::flow::{Ready, Side};
 use crate::sock;
@@ -43,8 +44,17 @@ impl Worker {
             flow.keeps_real = true;
             shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
         }
+        let told = shared.revocable.map(|most| {
+            let (outlet, key) = self.touched.outlet();
+            flow.machine.bind_late(outlet, most);
+            flow.late = Some(Late::default());
+            key
+        });
         flow.open(self.wants, &*shared.hooks, stolen.real);
         let flow = self.flows.insert(flow);
+        if let Some(told) = told {
+            told.store(flow, Ordering::Relaxed);
+        }
         let token = flow << KIND_BITS | RIGHT;
         // Either way what is ready now is told.
         let watched = if is_watched {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`slab`] | numbered places with generations: what an event's token names |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
+//! | [`late`] | what may be revoked: how much of it the kernel is given |
 //! | [`life`] | how a flow begins, and its one end |
 //! | [`pools`] | pairs that outlive a flow: the module's half |
 //! | [`pipe`] | the way of many bytes that nobody looks at |
@@ -16,6 +17,7 @@
 //! event for somebody who has gone; a flow that has much to do gets a turn, then the others.
 
 mod conn;
+mod late;
 mod life;
 mod pipe;
 mod pools;
@@ -44,6 +46,7 @@ use crate::stats::Stats;
 use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
+use late::Touched;
 use pipe::Pipes;
 use pools::Pool;
 use room::Room;
@@ -84,6 +87,8 @@ pub struct Shared {
     pub hooks: Arc<dyn Hooks>,
     /// Most bytes that one way of a flow reads before they have been sent.
     pub send_queue: usize,
+    /// Most outbound bytes of a flow that wait where they can be taken back; None: nobody may take any.
+    pub revocable: Option<usize>,
     /// How many workers there are.
     pub workers: u64,
     /// Living flows.
@@ -111,6 +116,7 @@ pub struct Worker {
     inbox: Inbox,
     stolen: Vec<Stolen>,
     timers: Timers,
+    touched: Arc<Touched>,
     /// Whether a trim is among them.
     trims: bool,
     again: Vec<u64>,
@@ -148,6 +154,7 @@ impl Worker {
             room,
             waiting: VecDeque::new(),
             poller,
+            touched: Arc::new(Touched::new(Arc::clone(&waker))),
             orders,
             waker,
             listeners,
@@ -369,12 +376,22 @@ impl Worker {
         }
         if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.timer.is_some_and(|at| at <= now)) {
             flow.timer = None;
+            if let Some(late) = flow.late.as_mut().filter(|late| late.again.is_some_and(|at| at <= now)) {
+                late.again = None;
+                flow.machine.ready(
+                    crate::flow::Side::Right,
+                    crate::flow::Ready { writable: true, ..crate::flow::Ready::default() },
+                );
+            }
             self.pump(key);
         }
     }
 
     fn obey(&mut self) {
         self.waker.clear();
+        for key in self.touched.take() {
+            self.pump(key);
+        }
         loop {
             match self.orders.try_recv() {
                 Ok(Order::List(answer)) => {

@@ -38,7 +38,7 @@ impl Worker {
             }
             let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
             match flow.machine.next() {
-                Command::Read(way, most) => {
+                command @ (Command::Read(way, most) | Command::Append(way, most)) => {
                     if reads == TURN {
                         self.again.push(key);
                         break;
@@ -51,13 +51,32 @@ impl Worker {
                     let native = flow.machine.is_native(way);
                     let source = if outbound { &pair.left } else { &flow.right };
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
+                    let outlet = matches!(command, Command::Append(..))
+                        .then(|| flow.machine.outlet().cloned())
+                        .flatten();
+                    // What the kernel should have at once need not be kept where it can be taken back.
+                    let spliced = match &mut flow.late {
+                        Some(late) if busy && outlet.is_some() && flow.machine.queued()[0] == 0 => {
+                            late.grant(&flow.right, flow.right_is_tcp).bytes.min(most)
+                        }
+                        _ if outlet.is_some() => 0,
+                        _ => most,
+                    };
+                    let busy = busy && (outlet.is_none() || spliced >= FIRST);
                     let first = if native && !busy { FIRST } else { READ };
-                    let asked = most.min(first).min(self.scratch.len());
+                    let mut asked = most.min(first).min(self.scratch.len());
                     let mut is_short = false;
                     let pipe = busy.then(|| self.pipes.take()).flatten();
-                    let outcome = match &pipe {
-                        Some(pipe) => pipe.fill(source, most),
-                        None => sock::receive(source, &mut self.scratch[..asked]),
+                    let outcome = match (&pipe, &outlet) {
+                        (Some(pipe), _) => pipe.fill(source, spliced),
+                        (None, Some(outlet)) => outlet.fill(most, |room| {
+                            asked = room.len();
+                            match sock::receive(source, room) {
+                                Outcome::Bytes(count) => (count, Outcome::Bytes(count)),
+                                other => (0, other),
+                            }
+                        }),
+                        (None, None) => sock::receive(source, &mut self.scratch[..asked]),
                     };
                     match outcome {
                         Outcome::Bytes(count) if pipe.is_some() => {
@@ -69,7 +88,11 @@ impl Worker {
                             continue;
                         }
                         Outcome::Bytes(count) => {
-                            flow.machine.got(way, count, asked);
+                            if outlet.is_some() {
+                                flow.machine.kept(way, count, asked);
+                            } else {
+                                flow.machine.got(way, count, asked);
+                            }
                             if count >= FIRST && native {
                                 flow.busy[way as usize] = true;
                                 // A splice waits unless the descriptor says otherwise, as it does where a shim made it.
@@ -139,6 +162,11 @@ impl Worker {
                             continue;
                         }
                     };
+                    if let Some(outlet) = flow.machine.outlet().filter(|_| way == Way::Outbound) {
+                        outlet.push(data);
+                        flow.machine.put_by(way);
+                        continue;
+                    }
                     match sock::send(destination, data, more) {
                         Outcome::Bytes(count) => {
                             flow.machine.queue(way).push(&data[count..]);
@@ -176,6 +204,17 @@ impl Worker {
                         Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
                     }
                 }
+                Command::Release(way, more) => {
+                    let now = self.started.elapsed();
+                    let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+                    let outlet = flow.machine.outlet().cloned();
+                    let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
+                    match late.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
+                        Ok(all) => flow.machine.sent(way, all),
+                        Err(Outcome::Broken(errno)) => flow.broken(way.destination(), false, errno),
+                        Err(_) => flow.machine.broken(way.destination(), false),
+                    }
+                }
                 Command::HookEnd(way) => self.call_end(key, way),
                 Command::Shutdown(Way::Outbound) => {
                     // Half-closed, a pair ends the ordinary way; that is said first.
@@ -211,7 +250,9 @@ impl Worker {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let mut failed = false;
         let wants = flow.machine.wants_room(Side::Right);
-        if wants != flow.room {
+        let late = flow.late.as_mut().filter(|_| wants);
+        let (rearm, again) = late.map_or((false, None), |late| (std::mem::take(&mut late.rearm), late.again));
+        if wants != flow.room || rearm {
             flow.room = wants;
             failed |= self.poller.change(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, wants).is_err();
         }
@@ -223,7 +264,8 @@ impl Worker {
                     self.poller.change(pair.left.as_raw_fd(), number << KIND_BITS | LEFT, wants).is_err();
             }
         }
-        if let Some(at) = flow.machine.timer().filter(|at| flow.timer.is_none_or(|set| *at < set)) {
+        let timer = [flow.machine.timer(), again].into_iter().flatten().min();
+        if let Some(at) = timer.filter(|at| flow.timer.is_none_or(|set| *at < set)) {
             flow.timer = Some(at);
             self.timers.set(at, key);
         }
@@ -269,7 +311,10 @@ impl Worker {
         let verdict = hooks.end(state, way, bytes, &mut self.out, &mut orders);
         flow.machine.hook_ended(way);
         if verdict == Verdict::Replaced {
-            flow.machine.queue(way).push(&self.out);
+            match flow.machine.outlet().filter(|_| way == Way::Outbound) {
+                Some(outlet) => outlet.push(&self.out),
+                None => flow.machine.queue(way).push(&self.out),
+            }
         }
         self.settle(key, verdict, orders);
     }
@@ -302,7 +347,9 @@ impl Worker {
             flow.wake = Some(at);
             self.timers.set(at, key);
         }
-        if let Some(most) = orders.unsent.filter(|_| flow.right_is_tcp) {
+        // Where bytes may be taken back, the kernel is given less anyway.
+        let is_late = flow.machine.outlet().is_some();
+        if let Some(most) = orders.unsent.filter(|_| flow.right_is_tcp && !is_late) {
             sock::limit_unsent(&flow.right, most);
         }
         let machine = &mut flow.machine;

@@ -5,11 +5,13 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`chain`] | two workers in a row, with fresh pairs and with pooled ones |
+//! | [`late`] | what waits where it can be taken back |
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
 //! | [`urgent`] | urgent data of the network's |
 //! | here | one worker with a pair of its own for each flow |
 
 mod chain;
+mod late;
 mod pooled;
 mod urgent;
 
@@ -46,6 +48,18 @@ struct Module {
 
 impl Module {
     fn start(runtime: &Runtime, name: &str, pairs: Pairs, send_queue: usize) -> Self {
+        Self::start_with(runtime, name, pairs, (send_queue, None), Arc::new(Forward))
+    }
+
+    /// `bounds`: the send queue's, and the outlet's where flows are revocable.
+    fn start_with(
+        runtime: &Runtime,
+        name: &str,
+        pairs: Pairs,
+        bounds: (usize, Option<usize>),
+        hooks: Arc<dyn Hooks>,
+    ) -> Self {
+        let (send_queue, revocable) = bounds;
         let mut registration = Registration::bind(runtime, name, &[0]).unwrap();
         let (runtime, name) = (runtime.clone(), name.to_owned());
         let receiver = Receiver {
@@ -58,8 +72,9 @@ impl Module {
         };
         let shared = Arc::new(Shared {
             receiver,
-            hooks: Arc::new(Forward),
+            hooks,
             send_queue,
+            revocable,
             workers: 1,
             flows: AtomicU64::new(0),
             next_id: AtomicU64::new(1),
@@ -101,9 +116,13 @@ struct Running {
 
 impl Running {
     fn start(send_queue: usize) -> Self {
+        Self::start_with(send_queue, None, Arc::new(Forward))
+    }
+
+    fn start_with(send_queue: usize, revocable: Option<usize>, hooks: Arc<dyn Hooks>) -> Self {
         let scratch = Scratch::new();
         let runtime = scratch.runtime();
-        let module = Module::start(&runtime, "m", Pairs::Fresh, send_queue);
+        let module = Module::start_with(&runtime, "m", Pairs::Fresh, (send_queue, revocable), hooks);
         let shim = crate::steal::tests::Shim::connect(&runtime, &["m"]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         Self { shared: Arc::clone(&module.shared), module, shim, listener, _scratch: scratch }

@@ -5,15 +5,23 @@
 //! | --- | --- | --- |
 //! | order is kept, nothing is made up | every byte arrives, both hear an end | the flow ends |
 //! | no wake-up is lost | nobody hears a reset | a reset is heard where a native socket had reset |
-//! | one read waits at most, each way | | an end is only heard behind the last byte |
+//! | one read waits at most, each way; outbound, where it may be revoked, what the outlet may hold | | an end is only heard behind the last byte |
+//! | what is taken back are the last bytes that were read and not sent | | |
 //!
 //! A failure names its seed: `check(seed)` alone repeats it.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use modnet_revoke::queue::outlet::Outlet;
 
 use super::super::{Bucket, Command, Flow, Hooked, Side, Way};
 use super::sim::{Dice, Heard, Socket};
 use crate::sock::Outcome;
 
 const CASES: u64 = 30_000;
+/// Who takes bytes back.
+const HOLDER: u64 = 1;
 /// As the worker's.
 const TURN: usize = 8;
 
@@ -59,6 +67,8 @@ struct World {
     kept: [Vec<u8>; 2],
     hand: Vec<u8>,
     again: bool,
+    /// The kernel was given less than it had room for.
+    rearm: bool,
     timer: Option<u64>,
     now: u64,
     /// At the application's close: what the network had sent, and whether a native close were a reset.
@@ -102,6 +112,9 @@ impl World {
                 flow.limit(way, Some(Bucket::new(1e6, 1 + u32::try_from(dice.below(50)).expect("small"), 0)));
             }
         }
+        if dice.once_in(3) {
+            flow.bind_late(Arc::new(Outlet::new(Box::new(|| {}))), 1 + dice.below(200));
+        }
         let manners = [Manners::HalfCloses, Manners::Closes, Manners::Patient, Manners::None];
         let chaos = dice.once_in(2);
         let mut end = |kinds: usize| End {
@@ -134,6 +147,7 @@ impl World {
             kept: [Vec::new(), Vec::new()],
             hand: Vec::new(),
             again: false,
+            rearm: false,
             timer: None,
             now: 0,
             at_close: None,
@@ -144,11 +158,16 @@ impl World {
     /// A life by chance, then to its end.
     fn live(mut self) {
         for _ in 0..self.dice.below(200) {
-            match self.dice.below(5) {
+            match self.dice.below(6) {
                 0 | 1 => self.act(Side::Left),
                 2 | 3 => self.act(Side::Right),
+                4 => self.revoke(),
                 _ => self.turn(),
             }
+        }
+        if let Some(outlet) = self.flow.outlet() {
+            outlet.forget(HOLDER);
+            self.again = true;
         }
         for _ in 0..4000 {
             if self.sockets[0].closed && self.ends.iter().all(|end| end.closed) {
@@ -228,6 +247,22 @@ impl World {
         }
     }
 
+    /// Somebody takes bytes back and thinks better of it, or holds them for a while.
+    fn revoke(&mut self) {
+        let Some(outlet) = self.flow.outlet() else { return };
+        match self.dice.below(4) {
+            0 => outlet.lock(HOLDER).expect("there is one holder"),
+            1 => outlet.unlock(HOLDER).expect("there is one holder"),
+            _ => {
+                let peeked = outlet.peek(HOLDER, self.dice.below(100)).expect("there is one holder");
+                let yanked = outlet.yank(HOLDER, peeked.len()).expect("there is one holder");
+                assert_eq!(peeked, yanked);
+                outlet.write(HOLDER, &yanked).expect("there is one holder");
+            }
+        }
+        self.again = true;
+    }
+
     fn close(&mut self, side: Side) {
         if self.ends[socket(side)].closed {
             return;
@@ -273,6 +308,47 @@ impl World {
         self.flow.at(self.now);
         loop {
             match self.flow.next() {
+                Command::Append(way, most) => {
+                    if reads == TURN {
+                        self.again = true;
+                        break;
+                    }
+                    reads += 1;
+                    let outlet = Arc::clone(self.flow.outlet().expect("it appends"));
+                    let source = &mut self.sockets[socket(way.source())];
+                    let (outcome, asked) = outlet.fill(most, |room| {
+                        let (outcome, data) = source.receive(room.len());
+                        room[..data.len()].copy_from_slice(&data);
+                        (data.len(), (outcome, room.len()))
+                    });
+                    match outcome {
+                        Outcome::Bytes(count) => self.flow.kept(way, count, asked),
+                        Outcome::Again => self.flow.drained(way),
+                        Outcome::End => self.flow.end_of(way),
+                        Outcome::Broken(_) => self.flow.broken(way.source(), true),
+                    }
+                }
+                Command::Release(way, more) => {
+                    let outlet = Arc::clone(self.flow.outlet().expect("it releases"));
+                    let most = self.dice.below(80);
+                    let destination = &mut self.sockets[socket(way.destination())];
+                    let sent = outlet.send(most, |pieces: &[IoSlice<'_>], bytes, all| {
+                        let data: Vec<u8> = pieces.iter().flat_map(|piece| piece.to_vec()).collect();
+                        match destination.send(&data) {
+                            Outcome::Bytes(count) => (count, Ok(all && count == bytes)),
+                            Outcome::Again => (0, Ok(false)),
+                            other => (0, Err(other)),
+                        }
+                    });
+                    self.more(way, more);
+                    match sent {
+                        Some(Err(_)) => self.flow.broken(way.destination(), false),
+                        all => {
+                            self.rearm = true;
+                            self.flow.sent(way, all == Some(Ok(true)));
+                        }
+                    }
+                }
                 Command::Read(way, most) => {
                     if reads == TURN {
                         self.again = true;
@@ -303,11 +379,20 @@ impl World {
                 }
                 Command::HookEnd(way) => {
                     self.flow.hook_ended(way);
-                    self.flow.queue(way).push(&std::mem::take(&mut self.kept[way as usize]));
+                    let rest = std::mem::take(&mut self.kept[way as usize]);
+                    match self.flow.outlet().filter(|_| way == Way::Outbound) {
+                        Some(outlet) => outlet.push(&rest),
+                        None => self.flow.queue(way).push(&rest),
+                    }
                 }
                 Command::Send(way, more) => {
                     assert!(self.flow.queue(way).is_empty(), "sent past the queue");
                     let data = std::mem::take(&mut self.hand);
+                    if let Some(outlet) = self.flow.outlet().filter(|_| way == Way::Outbound) {
+                        outlet.push(&data);
+                        self.flow.put_by(way);
+                        continue;
+                    }
                     self.more(way, more);
                     match self.sockets[socket(way.destination())].send(&data) {
                         Outcome::Bytes(count) => {
@@ -347,14 +432,16 @@ impl World {
         for side in [Side::Left, Side::Right] {
             let wants = self.flow.wants_room(side);
             let socket = &mut self.sockets[socket(side)];
-            if wants != socket.room {
+            if wants != socket.room || (self.rearm && wants) {
                 socket.watch(wants);
             }
         }
         if let Some(at) = self.flow.timer().filter(|at| self.timer.is_none_or(|set| *at < set)) {
             self.timer = Some(at);
         }
-        assert!(self.hooks || self.flow.queued().iter().all(|queued| *queued <= self.limit));
+        self.rearm = false;
+        let most = [self.flow.outlet().map_or(self.limit, |_| 200), self.limit];
+        assert!(self.hooks || self.flow.queued().iter().zip(most).all(|(queued, most)| *queued <= most));
     }
 
     /// MSG_MORE is a promise: a FIN follows at once.
@@ -378,7 +465,10 @@ impl World {
             if way == Way::Inbound && self.flow.left_gone {
                 continue;
             }
-            if !lane.queue.is_empty() {
+            if lane.is_locked() {
+                continue;
+            }
+            if lane.waiting() > 0 {
                 assert!(
                     destination.room && !destination.is_writable(),
                     "{way:?} could send: {:?}",

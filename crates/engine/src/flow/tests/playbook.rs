@@ -4,6 +4,9 @@
 //! `crate::worker` does. A wrong command panics with everything that happened before it, and both commands.
 
 use std::fmt::Write;
+use std::sync::Arc;
+
+use modnet_revoke::queue::outlet::Outlet;
 
 use super::super::{Bucket, Command, Flow, Hooked, Ready, Side, Way};
 
@@ -40,6 +43,18 @@ impl Play {
     /// Hooks on data both ways.
     pub fn hooked() -> Self {
         Self::of(Hooked { data: [true; 2], end: [false; 2] }, true)
+    }
+
+    /// What is outbound may be revoked; at most twice the limit waits.
+    pub fn late() -> Self {
+        let mut play = Self::plain();
+        play.flow.bind_late(Arc::new(Outlet::new(Box::new(|| {}))), 2 * LIMIT);
+        play
+    }
+
+    /// Where its outbound bytes wait.
+    pub fn outlet(&self) -> Arc<Outlet> {
+        Arc::clone(self.flow.outlet().expect("a play that is late"))
     }
 
     /// Right is a pair to the next module.
@@ -84,8 +99,13 @@ impl Play {
     /// The read gave so many bytes.
     #[track_caller]
     pub fn got(mut self, count: usize) -> Self {
-        let Command::Read(way, asked) = self.last else { self.misplaced("got") };
         self.note(format_args!("got {count}"));
+        if let Command::Append(way, asked) = self.last {
+            self.outlet().push(&vec![0; count]);
+            self.flow.kept(way, count, asked);
+            return self;
+        }
+        let Command::Read(way, asked) = self.last else { self.misplaced("got") };
         self.hand = count;
         self.flow.got(way, count, asked);
         self
@@ -94,7 +114,7 @@ impl Play {
     /// The read found nothing.
     #[track_caller]
     pub fn nothing(mut self) -> Self {
-        let Command::Read(way, _) = self.last else { self.misplaced("nothing") };
+        let (Command::Read(way, _) | Command::Append(way, _)) = self.last else { self.misplaced("nothing") };
         self.note(format_args!("nothing"));
         self.flow.drained(way);
         self
@@ -103,7 +123,7 @@ impl Play {
     /// The read found the end.
     #[track_caller]
     pub fn end(mut self) -> Self {
-        let Command::Read(way, _) = self.last else { self.misplaced("end") };
+        let (Command::Read(way, _) | Command::Append(way, _)) = self.last else { self.misplaced("end") };
         self.note(format_args!("end"));
         self.flow.end_of(way);
         self
@@ -130,6 +150,10 @@ impl Play {
             Command::Send(way, _) => {
                 self.flow.queue(way).push(&vec![0; self.hand - count]);
                 self.flow.sent(way, count == self.hand);
+            }
+            Command::Release(way, _) => {
+                let all = self.outlet().send(count, |_, bytes, all| (bytes, all));
+                self.flow.sent(way, all == Some(true));
             }
             Command::Flush(way, _) => {
                 self.flow.queue(way).advance(count);

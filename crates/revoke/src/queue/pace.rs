@@ -1,0 +1,200 @@
+//! How much the kernel is given: what it can send now, and a little for the time until it is asked again.
+//!
+//! What the kernel holds unsent is beyond recall without privilege, so it is kept small; too little, and the link stands
+//! still until the worker has heard of an acknowledgement and written. Between the two:
+//!
+//! | | bytes |
+//! | --- | --- |
+//! | `ahead`, what may lie unsent | half a millisecond of the measured rate, at least two segments (H2O's rule), at most 1 MiB |
+//! | what the window lets go at once, in addition | free congestion window; not where the kernel holds segments back in spite of one (pacing, small queues of a device) |
+//! | asked again | when less than half of `ahead`, or one segment, is left: by the poller (TCP_NOTSENT_LOWAT), and by a timer where the kernel sends with no acknowledgement that tells |
+//!
+//! The rate is the kernel's delivery rate. A sample that the application limited (here: this very rule) can only raise
+//! it; it falls slowly otherwise. It counts no more than was acknowledged before, so that a token bucket's burst, which passes
+//! at the speed of the wire, is not taken for the link.
+//!
+//! Rejected: TCP_NOTSENT_LOWAT alone (a write is cut only at a segment of segmentation offload, 64 KiB: half a second at 1 Mbit/s);
+//! the free window alone (BBR's is a whole bandwidth-delay product, which it paces out). Pure: it is told what TCP_INFO says.
+
+/// Most that lies ahead: more than a millisecond of 10 Gbit/s.
+const MOST: u64 = 1 << 20;
+/// Of a second: half of the millisecond that may be beyond recall; the other half is for the rate to be wrong.
+const AHEAD: u64 = 2_000;
+/// A rate that is not confirmed falls by this part each time.
+const FALL: u64 = 64;
+/// Of all that was acknowledged: see above.
+const SHARE: u64 = 8;
+/// Looks at a kernel that sends nothing, each after twice the time of the last.
+const PATIENCE: u32 = 8;
+
+/// What is known of a connection: of TCP_INFO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Congestion window, segments.
+    pub cwnd: u64,
+    /// Segments on their way: unacknowledged, less those selectively acknowledged or lost, and those sent again.
+    pub in_flight: u64,
+    /// Bytes of a segment.
+    pub mss: u64,
+    /// Bytes that the kernel holds and has never sent.
+    pub notsent: u64,
+    /// Bytes a second; 0: not measured yet.
+    pub delivery_rate: u64,
+    /// Whether that was measured while there was nothing to send.
+    pub app_limited: bool,
+    /// Bytes a second.
+    pub pacing_rate: u64,
+    /// Bytes acknowledged since the beginning.
+    pub acked: u64,
+}
+
+/// What follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// The kernel may be given so many bytes now.
+    pub bytes: usize,
+    /// With less than this unsent there is room again.
+    pub low: u32,
+    /// Nanoseconds after which to ask again if nothing is heard: where the kernel paces.
+    pub again: Option<u64>,
+}
+
+/// One connection's pace.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Pace {
+    rate: u64,
+    /// The kernel was seen to hold back what the window would let go.
+    holds_back: bool,
+    /// What it held unsent at the last look, and how often that was the same.
+    notsent: u64,
+    idle: u32,
+}
+
+impl Pace {
+    /// What the kernel may be given now.
+    pub fn grant(&mut self, seen: Seen) -> Grant {
+        let mss = seen.mss.max(1);
+        self.learn(seen);
+        let window = seen.cwnd.saturating_sub(seen.in_flight) * mss;
+        // Below one segment it may be waiting for more; above, the window was open and it has not sent.
+        self.holds_back |= window >= mss && seen.notsent >= mss;
+        let ahead = self.ahead(seen);
+        let window = if self.holds_back { 0 } else { window };
+        let bytes = (window + ahead).saturating_sub(seen.notsent);
+        let low = (ahead / 2).max(mss + 1);
+        let drains = if seen.pacing_rate > 0 { seen.pacing_rate } else { self.rate };
+        // Where nothing goes (the peer reads nothing) an acknowledgement will tell, and no timer is to wake anybody.
+        self.idle = if bytes == 0 && seen.notsent == self.notsent { self.idle + 1 } else { 0 };
+        self.notsent = seen.notsent;
+        let again = (self.holds_back && drains > 0 && self.idle < PATIENCE).then(|| {
+            let excess = (seen.notsent + bytes).saturating_sub(low).max(1);
+            (excess.saturating_mul(1_000_000_000) / drains) << self.idle
+        });
+        Grant {
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            low: u32::try_from(low).unwrap_or(u32::MAX),
+            again,
+        }
+    }
+
+    /// Bytes a second, as believed now; 0: nothing is known.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        self.rate
+    }
+
+    fn learn(&mut self, seen: Seen) {
+        if seen.delivery_rate >= self.rate || !seen.app_limited {
+            // Half way down at once: one sample of a stretched acknowledgement is no rate.
+            self.rate = seen.delivery_rate.max(self.rate / 2);
+        } else {
+            self.rate -= self.rate / FALL;
+        }
+    }
+
+    fn ahead(&self, seen: Seen) -> u64 {
+        let two = 2 * seen.mss.max(1);
+        (self.rate / AHEAD).min(seen.acked / SHARE).clamp(two, MOST.max(two))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MSS: u64 = 1448;
+
+    fn seen() -> Seen {
+        Seen { cwnd: 10, mss: MSS, ..Seen::default() }
+    }
+
+    #[test]
+    fn a_new_connection_gets_its_window_and_two_segments() {
+        let grant = Pace::default().grant(seen());
+        assert_eq!((grant.bytes as u64, grant.again), (12 * MSS, None));
+    }
+
+    #[test]
+    fn a_full_window_gets_two_segments_less_what_is_there() {
+        let mut pace = Pace::default();
+        let full = Seen { in_flight: 10, ..seen() };
+        assert_eq!(pace.grant(full).bytes as u64, 2 * MSS);
+        assert_eq!(pace.grant(Seen { notsent: MSS, ..full }).bytes as u64, MSS);
+        assert_eq!(pace.grant(Seen { notsent: 3 * MSS, ..full }).bytes, 0);
+    }
+
+    #[test]
+    fn never_more_than_a_millisecond_beyond_the_window() {
+        for mbit in [1, 10, 100, 1000] {
+            let rate = mbit * 125_000;
+            let mut pace = Pace::default();
+            let steady =
+                Seen { cwnd: 100, in_flight: 100, delivery_rate: rate, acked: 100_000_000, ..seen() };
+            let grant = pace.grant(steady);
+            assert!(grant.bytes as u64 <= (rate / 1000).max(2 * MSS), "{mbit} Mbit/s: {grant:?}");
+            assert!(u64::from(grant.low) > MSS && grant.low as usize <= grant.bytes, "{grant:?}");
+        }
+    }
+
+    #[test]
+    fn a_burst_at_the_speed_of_the_wire_is_not_the_link() {
+        let mut pace = Pace::default();
+        let burst = Seen { cwnd: 20, in_flight: 20, delivery_rate: 1_250_000_000, acked: 10 * MSS, ..seen() };
+        assert!(pace.grant(burst).bytes as u64 <= 2 * MSS);
+    }
+
+    #[test]
+    fn a_kernel_that_paces_gets_no_window_but_a_timer() {
+        let mut pace = Pace::default();
+        let paced = Seen { cwnd: 100, in_flight: 40, notsent: 2 * MSS, pacing_rate: 1_000_000, ..seen() };
+        assert_eq!(pace.grant(paced).bytes, 0);
+        let later = pace.grant(Seen { notsent: 0, ..paced });
+        assert_eq!(later.bytes as u64, 2 * MSS);
+        let rest = 2 * MSS - u64::from(later.low);
+        assert_eq!(later.again, Some(rest * 1_000));
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_is_not_asked_for_ever() {
+        let mut pace = Pace::default();
+        let closed = Seen { cwnd: 100, in_flight: 40, notsent: 3 * MSS, pacing_rate: 1_000_000, ..seen() };
+        let waits: Vec<_> = (0..=PATIENCE).map_while(|_| pace.grant(closed).again).collect();
+        assert_eq!((waits.len(), waits[2]), (PATIENCE as usize, 2 * waits[1]));
+        assert_eq!(pace.grant(closed).again, None);
+        assert!(pace.grant(Seen { notsent: 2 * MSS, ..closed }).again.is_some());
+    }
+
+    #[test]
+    fn a_rate_that_this_rule_has_limited_raises_and_never_lowers_at_once() {
+        let mut pace = Pace::default();
+        let full = Seen { cwnd: 9, in_flight: 9, acked: 1 << 30, ..seen() };
+        pace.grant(Seen { delivery_rate: 64_000_000, ..full });
+        pace.grant(Seen { delivery_rate: 1_000_000, app_limited: true, ..full });
+        assert_eq!(pace.rate(), 63_000_000);
+        pace.grant(Seen { delivery_rate: 1_000_000, ..full });
+        pace.grant(Seen { delivery_rate: 1_000_000, ..full });
+        assert!(pace.rate() < 16_000_000);
+        pace.grant(Seen { delivery_rate: 99_000_000, app_limited: true, ..full });
+        assert_eq!(pace.rate(), 99_000_000);
+    }
+}
