@@ -473,6 +473,8 @@ class HttpPlayback:
         """The module wants no more of the flow's messages."""
     def counters(self) -> list[tuple[str, int]]:
         """What the engine would count."""
+
+@final
 class Lock:
     """Holds a flow's unsent bytes: `with flow.lock(): ...`."""
 
