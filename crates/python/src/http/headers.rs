@@ -1,5 +1,6 @@
 //! `HttpHeaders`: a head's fields for Python; text is ISO-8859-1, as on the wire.
 
+use modnet_transform::http::chunked::is_token;
 use modnet_transform::http::Head;
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
@@ -21,7 +22,6 @@ pub fn text(bytes: &[u8]) -> String {
 
 fn bytes(name: &str, value: &str) -> PyResult<Vec<u8>> {
     let latin: Option<Vec<u8>> = value.chars().map(|letter| u8::try_from(letter).ok()).collect();
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
         return Err(PyValueError::new_err(format!("{name:?} is no field name: use letters, digits and '-'")));
     }

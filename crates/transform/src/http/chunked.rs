@@ -27,6 +27,7 @@ enum State {
     DataCr,
     DataLf,
     LineStart,
+    TrailerName,
     Trailer,
     TrailerLf,
     LastLf,
@@ -86,7 +87,7 @@ impl Chunks {
             }
             return Ok((Part::Data, count));
         }
-        let is_trailer = |state| matches!(state, State::Trailer | State::TrailerLf);
+        let is_trailer = |state| matches!(state, State::TrailerName | State::Trailer | State::TrailerLf);
         let mut kind = None;
         for (at, byte) in input.iter().enumerate() {
             if self.state == State::Data || self.state == State::Over {
@@ -141,9 +142,12 @@ impl Chunks {
             (State::LastLf, b'\n') => State::Over,
             (State::Trailer, b'\r') => State::TrailerLf,
             (State::TrailerLf, b'\n') => State::LineStart,
-            // A line of trailers begins with a name: neither blank nor colon.
-            (State::LineStart, b' ' | b'\t' | b':') => return Err(Reason::BadChunk),
-            (State::LineStart | State::Trailer, _) if is_text(byte) => {
+            (State::TrailerName, b':') => State::Trailer,
+            (State::LineStart | State::TrailerName, _) if is_token(byte) => {
+                self.grow()?;
+                State::TrailerName
+            }
+            (State::Trailer, _) if is_text(byte) => {
                 self.grow()?;
                 State::Trailer
             }
@@ -163,4 +167,10 @@ impl Chunks {
 
 fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// RFC 9110 §5.6.2: what names are made of.
+#[must_use]
+pub fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

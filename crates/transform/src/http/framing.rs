@@ -46,6 +46,10 @@ pub fn of_request(head: &Head) -> Result<Framing, Reason> {
 pub fn of_response(head: &Head, is_head: bool) -> Result<Framing, Reason> {
     let Start::Response { status } = head.start() else { return Err(Reason::BadHead) };
     let said = said(head)?;
+    // Doubtful also where no body follows: what speaks so is not understood.
+    if matches!(said, Said::Coded) {
+        return Err(Reason::TransferEncoding);
+    }
     if is_head || status < 200 || status == 204 || status == 304 {
         return Ok(Framing::None);
     }

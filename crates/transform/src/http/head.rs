@@ -118,6 +118,11 @@ impl Head {
                 return Err(Reason::BareLineEnd);
             }
         }
+        // A fold of the first line is no fold: some take what follows for a field.
+        let second = memchr::memchr(b'\n', &bytes).and_then(|at| bytes.get(at + 1));
+        if matches!(second, Some(b' ' | b'\t')) {
+            return Err(Reason::BadHead);
+        }
         let plain = unfolded(&bytes);
         if plain.is_some() && is_request {
             // Servers differ: a field, a part of the one before, or refused.

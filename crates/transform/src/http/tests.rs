@@ -195,10 +195,15 @@ fn a_transform_that_fails_breaks_the_connection() {
 
 #[test]
 fn a_bad_chunk_breaks_a_body_that_is_being_changed() {
-    let mut talk = Talk::new(true);
-    talk.ask(ASKED);
-    let out = talk.answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhelloX");
-    assert_eq!(out, "broken: a body that was being changed: bad_chunk");
+    for body in
+        ["5\r\nhelloX", "0\r\nX\r\n\r\n", "0\r\nX : y\r\n\r\n", "\r\n", "0x5\r\n", "5\nhello", "0\r\n\n"]
+    {
+        let mut talk = Talk::new(true);
+        talk.ask(ASKED);
+        let response = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+        let out = talk.answer(response.as_bytes());
+        assert_eq!(out, "broken: a body that was being changed: bad_chunk", "{body}");
+    }
 }
 
 // --- what is seen ------------------------------------------------------------------------------------------
@@ -335,6 +340,7 @@ fn doubtful_responses_end_the_framers_part() {
         (Reason::TransferEncoding, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n"),
         (Reason::BareLineEnd, b"HTTP/1.1 200 OK\nContent-Length: 3\r\n\r\n"),
         (Reason::BadHead, b"HTTP/1.1 abc OK\r\n\r\n"),
+        (Reason::BadHead, b"HTTP/1.1 200\r\n OK\r\nContent-Length: 0\r\n\r\n"),
         (Reason::NotHttp, b"<html>0.9"),
         (Reason::NotHttp, b"HTTP/1.7 200 OK\r\n\r\n"),
         (Reason::Unasked, b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
