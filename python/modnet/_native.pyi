@@ -433,7 +433,7 @@ class HttpResponse:
         """Compresses the body, natively, and says so in the head. Whether there is one, or is spoken of.
 
         `level`: 0 to 9, or a function of flow and encoding that gives one; it is asked at the beginning, and
-        then before the next piece when `every` seconds or 256 KiB have passed. `flush` as in `body`.
+        then before the next piece when `every` seconds or 1 MiB have passed. `flush` as in `body`.
         """
 
 @final

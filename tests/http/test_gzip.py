@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from modnet.errors import UsageError
+from modnet.estimate import Measure
 from modnet.loader import load, parse
 from modnet.modules._levels import Adaptive, Machine, Paper
 from modnet.modules.gzip import Gzip, choose
@@ -194,6 +195,24 @@ class Flow:
         self.unsent.append(most)
 
 
+class Known:
+    """An estimator that knows, or does not."""
+
+    def __init__(self, rate: float | None, confidence: float = 0.6) -> None:
+        self.measure = None if rate is None else Measure(rate, confidence, "rate")
+
+    def observe(self, snapshot: Any) -> None:
+        """Nothing is learned."""
+
+    def best(self) -> Measure | None:
+        return self.measure
+
+
+def adaptive(machine: Machine, rate: float | None, lowest: int = 0, highest: int = 9) -> Adaptive:
+    """The policy, with an estimator that knows this."""
+    return Adaptive(machine, lowest, highest, Known(rate))  # type: ignore[arg-type]
+
+
 class Encoding:
     """A body that is being compressed; `goes` is what its coding has done since the last look."""
 
@@ -222,9 +241,10 @@ def settled(policy: Any, flow: Flow, encoding: Any, rounds: int = 30) -> int:
     return int(level)
 
 
-def slow(rate: int) -> Tcp:
-    """A link that has more to send than it can."""
-    return Tcp(delivery_rate=rate, write_seq=50_000, snd_nxt=20_000, packets_out=14)
+WAITS = Tcp(write_seq=50_000, snd_nxt=20_000, packets_out=14)
+"""A connection that has more to send than it can."""
+IDLE = Tcp(cwnd=1000, srtt_us=1000)
+"""One that could send more than it has."""
 
 
 def test_paper_goes_down_where_tcp_could_send_more_and_up_where_it_cannot() -> None:
@@ -235,13 +255,12 @@ def test_paper_goes_down_where_tcp_could_send_more_and_up_where_it_cannot() -> N
     assert policy.level(Flow(Tcp()), Encoding()) == 6  # type: ignore[arg-type]
 
 
-def test_a_slow_link_gets_the_hardest_level() -> None:
-    assert settled(Adaptive(Machine(1), 0, 9), Flow(slow(30_000)), Encoding()) >= 8
+def test_a_slow_link_gets_a_hard_level() -> None:
+    assert settled(adaptive(Machine(1), 30_000), Flow(WAITS), Encoding()) >= 8
 
 
 def test_a_link_that_is_always_idle_gets_a_light_level() -> None:
-    idle = Tcp(cwnd=1000, srtt_us=1000)
-    assert settled(Adaptive(Machine(1), 1, 9), Flow(idle), Encoding()) <= 2
+    assert settled(adaptive(Machine(1), None), Flow(IDLE), Encoding()) <= 2
 
 
 def test_a_busy_machine_gets_a_lighter_level_for_the_same_link() -> None:
@@ -249,37 +268,63 @@ def test_a_busy_machine_gets_a_lighter_level_for_the_same_link() -> None:
     for busy in (0.1, 1.0):
         machine = Machine(2)
         machine.busy, machine.wanting = busy, 40.0
-        levels.append(settled(Adaptive(machine, 0, 9), Flow(slow(3_000_000)), Encoding()))
+        levels.append(settled(adaptive(machine, 3_000_000), Flow(WAITS), Encoding()))
     assert levels[1] < levels[0]
 
 
 def test_levels_stay_within_their_bounds() -> None:
-    assert settled(Adaptive(Machine(1), 2, 4), Flow(slow(10_000)), Encoding()) == 4
-    assert settled(Adaptive(Machine(1), 2, 4), Flow(Tcp(cwnd=1000, srtt_us=100)), Encoding()) == 2
+    assert settled(adaptive(Machine(1), 10_000, 2, 4), Flow(WAITS), Encoding()) == 4
+    assert settled(adaptive(Machine(1), None, 2, 4), Flow(IDLE), Encoding()) == 2
     assert settled(Paper(Machine(1), 2, 4), Flow(Tcp(cwnd=1000)), Encoding()) == 2
 
 
 def test_a_new_connection_begins_with_what_its_network_had() -> None:
     machine = Machine(1)
-    settled(Adaptive(machine, 0, 9), Flow(slow(30_000), "192.0.2.1"), Encoding())
+    settled(adaptive(machine, 30_000), Flow(WAITS, "192.0.2.1"), Encoding())
     neighbour, stranger = (Flow(Tcp(), peer) for peer in ("192.0.2.77", "198.51.100.1"))
-    first = [Adaptive(machine, 0, 9).level(flow, Encoding()) for flow in (neighbour, stranger)]  # type: ignore[arg-type]
+    first = [adaptive(machine, None).level(flow, Encoding()) for flow in (neighbour, stranger)]  # type: ignore[arg-type]
     assert first[0] > first[1]
 
 
-def test_the_kernel_is_given_what_it_sends_soon() -> None:
-    flow = Flow(slow(100_000))
-    settled(Adaptive(Machine(1), 0, 9), flow, Encoding())
-    assert flow.unsent[-1] == 16 * 1024
-    fast = Flow(slow(10_000_000))
-    settled(Adaptive(Machine(1), 0, 9), fast, Encoding())
-    assert fast.unsent[-1] == 200_000
+def test_without_an_estimate_the_kernels_word_counts_while_it_has_more_to_send() -> None:
+    busy = dataclasses.replace(WAITS, delivery_rate=30_000)
+    assert settled(adaptive(Machine(1), None), Flow(busy), Encoding()) >= 8
+    limited = dataclasses.replace(IDLE, delivery_rate=30_000, app_limited=True)
+    assert settled(adaptive(Machine(1), None), Flow(limited), Encoding()) <= 2
+
+
+def test_an_estimate_without_confidence_is_not_believed() -> None:
+    policy = Adaptive(Machine(1), 0, 9, Known(30_000, 0.1))  # type: ignore[arg-type]
+    assert settled(policy, Flow(IDLE), Encoding()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("rate", "wanting", "unsent"),
+    [(100_000, 9.0, 16 * 1024), (10_000_000, 9.0, 200_000), (100_000, 0.0, 1 << 20)],
+)
+def test_the_kernel_is_given_what_it_sends_soon_unless_the_machine_is_quiet(
+    rate: int, wanting: float, unsent: int
+) -> None:
+    machine = Machine(1)
+    machine.busy, machine.wanting = 1.0, wanting
+    flow = Flow(WAITS)
+    settled(adaptive(machine, rate), flow, Encoding())
+    assert flow.unsent[-1] == unsent
+
+
+def test_a_body_is_stored_only_where_many_wait_and_the_link_was_seen_to_carry_it() -> None:
+    levels = []
+    for active, rate in ((20, 900_000_000), (20, None), (1, 900_000_000)):
+        machine = Machine(1)
+        machine.active, machine.busy = active, 1.0
+        levels.append(settled(adaptive(machine, rate), Flow(IDLE), Encoding()))
+    assert levels == [0, 1, 1]
 
 
 def test_what_a_coding_holds_back_is_flushed_where_the_link_stands_idle() -> None:
-    for tcp, expected in ((Tcp(), True), (slow(10_000), False)):
+    for tcp, expected in ((Tcp(), True), (WAITS, False)):
         encoding = Encoding()
-        settled(Adaptive(Machine(1), 0, 9), Flow(tcp), encoding, rounds=1)
+        settled(adaptive(Machine(1), 10_000), Flow(tcp), encoding, rounds=1)
         assert bool(encoding.flushes) is expected
 
 

@@ -143,11 +143,11 @@ def test_a_level_may_be_asked_for() -> None:
         asked.append((encoding.name, encoding.level, encoding.bytes_in, encoding.bytes_out, encoding.seconds))
         return 9 if encoding.bytes_in else 1
 
-    text = bytes(range(256)) * 4000
+    text = bytes(range(256)) * 14000
     response = answer(text)
     out = played(lambda _, response: response.encode("gzip", level, every=3600), response)
     assert zlib.decompress(chunks(out), 31) == text
-    assert [one[2] for one in asked] == [0, 262144, 524288, 786432]
+    assert [one[2] for one in asked] == [0, 1 << 20, 2 << 20, 3 << 20]
     assert [one[1] for one in asked] == [1, 1, 9, 9]
     assert asked[-1][3] > 0 and asked[-1][4] > 0
 

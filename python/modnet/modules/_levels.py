@@ -7,6 +7,7 @@ replaced whole or is a dict's item. Must not: know HTTP.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import time
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+
+from modnet.estimate import Bandwidth
 
 if TYPE_CHECKING:
     from modnet.http import Encoding
@@ -23,7 +26,7 @@ __all__ = ["Adaptive", "Machine", "Paper"]
 _TYPICAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "gzip": (
         (0.2, 1.4, 2.6, 3.6, 3.9, 5.0, 5.9, 7.0, 8.5, 12.6),
-        (1.0, 0.142, 0.108, 0.102, 0.094, 0.086, 0.084, 0.086, 0.082, 0.083),
+        (1.0, 0.142, 0.108, 0.102, 0.094, 0.086, 0.084, 0.085, 0.082, 0.086),
     ),
     "zstd": (
         (0.8, 1.1, 1.2, 1.5, 1.7, 2.7, 3.3, 3.8, 4.5, 5.0),
@@ -48,6 +51,10 @@ _NEAR = 1.01
 """Levels that take less than this more time are as good: what a body's own variation is."""
 _BUSY = 2.0
 """From so many bodies for a processor on, level 0 may be chosen: a stored body is 7 to 12 times as long."""
+_QUIET = 1.5
+"""Fewer than so many for a processor: it has time to work ahead."""
+_BELIEVED = 0.3
+"""Confidence from which on an estimate counts: the least that `Bandwidth` has while bytes wait on the way."""
 _KEPT = 4096
 """Networks remembered; then all are forgotten. 60 bytes each."""
 _FRESH = 120.0
@@ -76,6 +83,8 @@ class Machine:
         self.wanting = 0.0
         """Threads that want a processor."""
         self._cost: dict[tuple[str, int], float] = {}
+        self._costs: dict[str, list[float]] = {}
+        """What `costs` has made of it."""
         self._networks: dict[str, tuple[float, float]] = {}
         self._counted = dict.fromkeys([*(f"level_{level}" for level in range(10)), "blind"], 0)
         self._asked: set[int] = set()
@@ -116,22 +125,26 @@ class Machine:
 
     def costs(self, coding: str) -> list[float]:
         """Seconds for a byte, by level: as measured, or as the nearest measured level has it."""
-        typical = _TYPICAL[coding][0]
-        known = {level: cost for (name, level), cost in list(self._cost.items()) if name == coding}
-        if not known:
-            return [cost * 1e-9 for cost in typical]
-        return [
-            known[nearest] * typical[level] / typical[nearest]
-            for level in range(10)
-            for nearest in (min(known, key=lambda one: abs(one - level)),)
-        ]
+        found = self._costs.get(coding)
+        if found is None:
+            typical = _TYPICAL[coding][0]
+            known = {level: cost for (name, level), cost in list(self._cost.items()) if name == coding}
+            found = [cost * 1e-9 for cost in typical]
+            for level in range(10) if known else ():
+                nearest = min(known, key=lambda one, level=level: abs(one - level))  # type: ignore[misc]
+                found[level] = known[nearest] * typical[level] / typical[nearest]
+            self._costs[coding] = found
+        return found
 
     def spent(self, coding: str, level: int, seconds: float, count: int) -> None:
         """So long took so many bytes."""
         if count > 0 and seconds > 0.0:
             now = seconds / count
-            before = self._cost.get((coding, level), now)
-            self._cost[coding, level] = before + 0.2 * (now - before)
+            before = self._cost.get((coding, level))
+            self._cost[coding, level] = now if before is None else before + 0.2 * (now - before)
+            # Not for every ripple: the table is looked at more often than it changes.
+            if before is None or abs(now - before) > 0.05 * before:
+                self._costs.pop(coding, None)
 
     # --- networks ---
 
@@ -184,10 +197,16 @@ class Paper:
 class Adaptive:
     """The level whose slower half, processor or link, is fastest."""
 
-    def __init__(self, machine: Machine, lowest: int, highest: int) -> None:
+    def __init__(
+        self, machine: Machine, lowest: int, highest: int, bandwidth: Bandwidth | None = None
+    ) -> None:
         self._machine = machine
         self._range = range(lowest, highest + 1)
         self._rate: float | None = None
+        """Bytes a second that the link carries."""
+        self._measured = False
+        """Whether that was seen; else it is a guess, or an older connection's."""
+        self._bandwidth = bandwidth or Bandwidth()
         self._network = ""
         self._seen = (0, 0.0)
         self._size: float | None = None
@@ -219,22 +238,33 @@ class Adaptive:
     def _look(self, flow: Flow, encoding: Encoding) -> None:
         """What the link carries."""
         tcp = flow.tcp.snapshot()
-        unsent = (tcp.write_seq - tcp.snd_nxt) % (1 << 32)
         if not self._network and flow.peer is not None:
             self._network = _network(flow.peer[0])
             self._rate = self._machine.rate_of(self._network)
+        self._bandwidth.observe(tcp)
+        best = self._bandwidth.best()
+        unsent = (tcp.write_seq - tcp.snd_nxt) % (1 << 32)
+        # What is sent may still wait in front of the link; what is acknowledged does not.
+        idle = unsent == 0 and tcp.packets_out == 0 and encoding.bytes_in > 0
         window = tcp.cwnd * tcp.mss / (tcp.srtt_us * 1e-6) if tcp.srtt_us else None
-        if unsent > 0 and tcp.delivery_rate > 0 and not tcp.app_limited:
-            self._rate = float(tcp.delivery_rate)
+        if best is not None and best.confidence >= _BELIEVED:
+            self._rate, self._measured = best.rate, True
+            self._machine.has_rate(self._network, best.rate)
+        elif unsent > 0 and tcp.delivery_rate > 0 and not tcp.app_limited:
+            # The kernel's word: a burst that a bucket lets pass fools it, but not for long.
+            self._rate, self._measured = float(tcp.delivery_rate), False
             self._machine.has_rate(self._network, self._rate)
-        elif unsent == 0 and window is not None and encoding.bytes_in > 0:
-            # It could have sent more than it had.
-            self._rate = max(self._rate or 0.0, window)
-        if unsent == 0 and tcp.packets_out == 0 and encoding.bytes_in > 0:
+        elif idle and window is not None:
+            # All has arrived: it could have carried more than it was given.
+            self._rate, self._measured = max(self._rate or 0.0, window), False
+        if idle:
             encoding.flush()
         rate = self._rate if self._rate is not None else window
-        if rate is not None:
-            least, most = _UNSENT
+        least, most = _UNSENT
+        if self._measured and self._machine.share < _QUIET:
+            # The processor has nothing better to do, and what is ready when the link gets faster is ready.
+            flow.limit_unsent(most)
+        elif rate is not None:
             flow.limit_unsent(int(min(max(rate * _LATE, least), most)))
 
     def _best(self, coding: str) -> int:
@@ -242,16 +272,28 @@ class Adaptive:
         costs, sizes = machine.costs(coding), _TYPICAL[coding][1]
         scale = 1.0 if self._size is None else self._size / sizes[6]
         share = machine.share
-        # Where no other bodies wait, or nothing is known of the link, bytes are not given away.
-        stored = machine.active >= _BUSY * machine.cores and self._rate is not None
+        # Where no other bodies wait, or nothing was seen of the link, bytes are not given away.
+        stored = machine.active >= _BUSY * machine.cores and self._measured
         levels = self._range if stored else range(max(self._range.start, 1), self._range.stop)
-        times = []
-        for level in levels or self._range:
-            size = min(sizes[level] * scale, 1.0)
-            link = 0.0 if self._rate is None else size / self._rate
-            times.append(max(costs[level] * share, link))
-        best = min(times) * _NEAR
-        return next(level for level, time in zip(levels or self._range, times, strict=True) if time <= best)
+        slowness = 0.0 if self._rate is None else scale / self._rate
+        found, shortest = self._range.start, float("inf")
+        for level in levels:
+            # The slower half; a level that takes more of the processor has to be worth it.
+            takes, link = costs[level] * share, sizes[level] * slowness
+            if link > takes:
+                takes = link
+            if takes * _NEAR < shortest:
+                found, shortest = level, takes
+        return found
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _network(address: str) -> str:
+    """The client's network: what one provider's customers of one place share."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        ip = ip.ipv4_mapped
+    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))
 
 
 @contextmanager
@@ -261,11 +303,3 @@ def _blind(machine: Machine) -> Iterator[None]:
         yield
     except OSError:
         machine.count("blind")
-
-
-def _network(address: str) -> str:
-    """The client's network: what one provider's customers of one place share."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return str(ipaddress.ip_network((ip, 24 if ip.version == 4 else 48), strict=False))

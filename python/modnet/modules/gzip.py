@@ -24,14 +24,15 @@ same time, so the level that is best is the one whose slower half is fastest:
 - `cost` and `size` are measured while bodies are compressed, and carried over to levels that are not in use
   by what they cost and bring with typical text.
 - `share`: how many want each processor: bodies that are being compressed, and the load of the machine.
-- `rate` is what TCP delivers (`flow.tcp.delivery_rate`) where it had more to send than it could; where it had
-  not, the link is faster than was seen, at least cwnd / srtt. A new connection begins with what its network
-  (/24, /48) had of late.
+- `rate` is what `modnet.estimate.Bandwidth` believes; before it knows, what the kernel measured while it had
+  more to send. Where all that was sent has arrived the link could have carried more, and cwnd / srtt is the
+  guess. A new connection begins with what its network (/24, /48) had of late.
 
 Of levels that take about the same time the cheapest is taken. So a slow link gets level 8 or 9, a fast link
 on an idle machine the level that keeps it full, a fast link on a busy machine 1, or 0 where many bodies wait.
-To decide late, the kernel is given only what it will send within 20 ms (`flow.limit_unsent`), and where the
-link stands idle while a coding still holds bytes back, they are flushed.
+To decide late, the kernel is given only what it will send within 20 ms (`flow.limit_unsent`), until the rate
+is known and while others want the processor: on a quiet machine a slow body is compressed ahead, as hard as
+its link is slow. Where the link stands idle while a coding still holds bytes back, they are flushed.
 
 Bodies that come slowly (server-sent events, a page that is being made) are flushed when nothing came for
 5 ms, server-sent events at once. A body needs 0.3 MB (gzip) to 4 MB (br) of memory, whatever its length.
