@@ -7,6 +7,7 @@
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
+//! | [`http`] | modules that get requests and responses |
 //! | [`revoke`] | taking back what has not been sent |
 //! | [`late_socket`] | the same for sockets of this very process |
 //! | [`tcp`] | the TCP state of a flow |
@@ -17,6 +18,7 @@ mod calls;
 mod engine;
 mod flow;
 mod hooks;
+mod http;
 mod inspection;
 mod kernel_yank;
 mod late_socket;
@@ -37,5 +39,6 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     tcp::register(module)?;
     inspection::register(module)?;
     kernel_yank::register(module)?;
+    http::register(module)?;
     registry::register(module)
 }

@@ -287,6 +287,8 @@ pub struct Flow {
     pub late: Option<Release>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
+    /// When the module's hook is to be called, in the same.
+    pub wake: Option<u64>,
     origin: Arc<Origin>,
     opened_at: f64,
 }
@@ -320,6 +322,7 @@ impl Flow {
             yielding: None,
             late: None,
             timer: None,
+            wake: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
         }

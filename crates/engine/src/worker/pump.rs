@@ -353,13 +353,44 @@ impl Worker {
         }
     }
 
+    /// The hook on time.
+    pub(super) fn call_woken(&mut self, key: u64) {
+        let hooks = Arc::clone(&self.shared.hooks);
+        for way in Way::BOTH {
+            let mut orders = Orders::default();
+            let Some(flow) = self.flows.get_mut(key) else { return };
+            let waiting = flow.machine.queued()[way as usize];
+            let Some(state) = &mut flow.state else { return };
+            self.out.clear();
+            let verdict = hooks.woken(state, way, waiting, &mut self.out, &mut orders);
+            if verdict == Verdict::Replaced {
+                flow.machine.pass(way, &self.out);
+            }
+            self.settle(key, verdict, orders);
+        }
+    }
+
     /// What a hook asked for, or what its failure brings.
     pub(super) fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
         let now = self.now();
         let stats = &self.shared.receiver.stats;
         let resets = self.shared.hooks.on_error_resets();
-        let Some(Flow { machine, yielding, .. }) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        if let Some(after) = orders.wake {
+            let at = now.saturating_add(after);
+            flow.wake = Some(at);
+            self.timers.set(at, key);
+        }
+        // Where bytes may be taken back, the kernel is given less anyway.
+        let is_late = flow.machine.outlet().is_some();
+        if let Some(most) = orders.unsent.filter(|_| flow.right_is_tcp && !is_late) {
+            sock::limit_unsent(&flow.right, most);
+        }
+        let Flow { machine, yielding, .. } = flow;
         for way in Way::BOTH {
+            if let Some(count) = orders.skip[way as usize] {
+                machine.skip(way, count);
+            }
             if orders.forward[way as usize] {
                 machine.forward(way);
             }
