@@ -226,6 +226,10 @@ impl Subject for Inner {
     fn stop(&self, drain: Duration) {
         Inner::stop(self, drain);
     }
+
+    fn reload(&self) -> Result<()> {
+        self.shared.hooks.reload()
+    }
 }
 
 impl Yanker for Inner {

@@ -5,9 +5,11 @@
 //! returns the very view, nothing more is copied. Must not have policy: what a failure brings is the engine's.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use modnet_engine::error::{Error, Result};
 use modnet_engine::flow::Way;
-use modnet_engine::hooks::{Hooks, Opened, Orders, State, Verdict, Wants};
+use modnet_engine::hooks::{Hooks, Opened, Orders, Origin, State, Verdict, Wants};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
@@ -198,7 +200,7 @@ impl Hooks for PythonModule {
         length: usize,
         out: &mut Vec<u8>,
         orders: &mut Orders,
-    ) -> Result<Verdict, i32> {
+    ) -> std::result::Result<Verdict, i32> {
         let hook = "yank_requested";
         let mut refused = None;
         let verdict = self.run(state, hook, None, orders, |py, module, flow| {
@@ -223,6 +225,14 @@ impl Hooks for PythonModule {
         refused.map_or(Ok(verdict), Err)
     }
 
+    fn moved(&self, state: &mut State, origin: &Arc<Origin>) {
+        Python::attach(|py| {
+            if let Some(flow) = state.downcast_ref::<Py<Flow>>() {
+                flow.bind(py).borrow_mut().origin = Arc::clone(origin);
+            }
+        });
+    }
+
     fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict {
         let verdict = self.run(state, "closed", Some(bytes), &mut Orders::default(), |py, module, flow| {
             module.call_method1(intern!(py, "closed"), (flow,))?;
@@ -231,16 +241,36 @@ impl Hooks for PythonModule {
         verdict
     }
 
-    fn counters(&self) -> Vec<(String, u64)> {
+    fn reload(&self) -> Result<()> {
         Python::attach(|py| {
             let module = self.module.bind(py);
-            let counted = module
-                .call_method0("counters")
-                .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
-            counted.unwrap_or_else(|error| {
-                error.write_unraisable(py, Some(module));
-                Vec::new()
-            })
+            let answer = module.call_method0("_reload").and_then(|answer| answer.extract::<(i32, String)>());
+            match answer {
+                Ok((0, _)) => Ok(()),
+                Ok((errno, said)) => Err(Error::new(errno, said)),
+                Err(error) => {
+                    error.write_unraisable(py, Some(module));
+                    Err(Error::new(libc::EINVAL, "it cannot be read anew; see the module's log"))
+                }
+            }
         })
     }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        counters(&self.module)
+    }
+}
+
+/// What the module itself counts.
+pub fn counters(module: &Py<PyAny>) -> Vec<(String, u64)> {
+    Python::attach(|py| {
+        let module = module.bind(py);
+        let counted = module
+            .call_method0("counters")
+            .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
+        counted.unwrap_or_else(|error| {
+            error.write_unraisable(py, Some(module));
+            Vec::new()
+        })
+    })
 }

@@ -7,20 +7,22 @@
 //! | [`engine`] | a module's process |
 //! | [`flow`] | what hooks are given |
 //! | [`hooks`] | calling hooks written in Python |
+//! | [`http`] | modules that get requests and responses |
 //! | [`revoke`] | taking back what has not been sent |
 //! | [`late_socket`] | the same for sockets of this very process |
 //! | [`tcp`] | the TCP state of a flow |
 //! | [`inspection`] | enabling inspection, and what is enabled |
-//! | [`revocation`] | the kernel yank |
+//! | [`kernel_yank`] | the kernel yank |
 
 mod calls;
 mod engine;
 mod flow;
 mod hooks;
+mod http;
 mod inspection;
+mod kernel_yank;
 mod late_socket;
 mod registry;
-mod revocation;
 mod revoke;
 mod tcp;
 
@@ -36,6 +38,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     calls::register(module)?;
     tcp::register(module)?;
     inspection::register(module)?;
-    revocation::register(module)?;
+    kernel_yank::register(module)?;
+    http::register(module)?;
     registry::register(module)
 }

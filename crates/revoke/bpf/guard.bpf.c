@@ -1,11 +1,10 @@
-/* The guard of a kernel yank: three small programs that keep the network away from a connection while it is taken apart.
+/* The guard of a kernel yank: two small programs that keep the network away from a connection while it is taken apart.
  *
  * guard    (sk_lookup, one attach per network namespace) runs only for segments that match no established socket, so
  *          other traffic pays nothing. While a connection is out of the hash, its segments would be answered with a
  *          reset; here they go to a listener that drops everything. SK_DROP is no way: it sends the reset too.
  * deaf     (socket filter) drops what arrives for a socket that is still, or again, in the hash, until the time in
  *          `until` has come. A filter that dropped for ever would leave a socket deaf whose yanker was killed.
- * resume   (sockops, one attach per cgroup) gives a connection that is put together again its congestion window.
  *
  * Rules: what is guarded stands in maps that end with the process that guards. It must not see a byte of payload.
  */
@@ -28,15 +27,10 @@ enum {
     LOOKUP_REPLACE = 1,
     LOOKUP_NO_REUSEPORT = 2,
     PASS = 1,
-    ACTIVE_ESTABLISHED = 4,
-    /* TCP_BPF_IW: sets snd_cwnd of a connection that has sent nothing yet. */
-    INITIAL_WINDOW = 1001,
 };
 
 static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
 static u64 (*const ktime_get_ns)(void) = (void *)5;
-static u64 (*const socket_cookie)(void *context) = (void *)46;
-static long (*const set_option)(void *context, int level, int name, void *value, int size) = (void *)49;
 static long (*const release)(void *socket) = (void *)86;
 static long (*const assign)(void *context, void *socket, u64 flags) = (void *)124;
 
@@ -51,9 +45,6 @@ struct lookup {
 };
 struct packet {
     u32 length;
-};
-struct operation {
-    u32 what;
 };
 
 /* Network order; an IPv4 address is the first word. `Tuple` in src/kernel/tuple.rs. */
@@ -76,20 +67,11 @@ struct {
     __type(value, u32);
 } hole SEC(".maps");
 
-/* By socket cookie: the window that the connection had. */
-struct {
-    __uint(type, MAP_HASH);
-    __uint(max_entries, 4096);
-    __type(key, u64);
-    __type(value, u32);
-} windows SEC(".maps");
-
 /* Read and written by the process too. `Shared` in src/kernel/guard.rs. */
 struct shared {
     u64 until; /* CLOCK_MONOTONIC, ns */
     u64 caught;
     u64 unheard;
-    u64 resumed;
 };
 struct {
     __uint(type, MAP_ARRAY);
@@ -147,27 +129,4 @@ int deaf(struct packet *ctx)
         return (int)ctx->length;
     __sync_fetch_and_add(&counts->unheard, 1);
     return 0;
-}
-
-SEC("sockops")
-int resume(struct operation *ctx)
-{
-    struct shared *counts;
-    u32 zero = 0, *window;
-    u64 cookie;
-    int value;
-
-    if (ctx->what != ACTIVE_ESTABLISHED)
-        return 1;
-    cookie = socket_cookie(ctx);
-    window = map_lookup(&windows, &cookie);
-    if (!window)
-        return 1;
-    value = (int)*window;
-    if (set_option(ctx, PROTOCOL_TCP, INITIAL_WINDOW, &value, sizeof(value)) == 0) {
-        counts = map_lookup(&shared, &zero);
-        if (counts)
-            __sync_fetch_and_add(&counts->resumed, 1);
-    }
-    return 1;
 }

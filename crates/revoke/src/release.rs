@@ -135,7 +135,7 @@ fn send(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>], more: bool) -> io::Resul
 }
 
 /// The poller tells of room only where less than `low` bytes are unsent. The kernel compares with twice what is unsent.
-fn set_low_water(socket: BorrowedFd<'_>, low: u32) {
+pub fn set_low_water(socket: BorrowedFd<'_>, low: u32) {
     let value = low.saturating_mul(2);
     let length = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(0);
     // SAFETY: an int, of the length that is passed, is readable. Where it is refused, timers tell.

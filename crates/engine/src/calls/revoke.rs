@@ -12,16 +12,12 @@
 
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use modnet_abi::record::RECORD_ENV;
-
 use super::bell::Bell;
-use super::state::intermediate;
+use super::state::{intermediate, is_tcp, Mapped};
 use crate::error::{Error, Result};
-use crate::record::Record;
 use crate::registry;
 use crate::revoke::client::{self, Asked, Line};
 use crate::revoke::{peer, Next, MOST};
@@ -35,6 +31,9 @@ pub struct Call {
     /// EAGAIN instead of waiting; the bell of [`ready`] rings when the same call has an answer.
     pub dont_wait: bool,
 }
+
+/// After so many more, closed ones are looked for.
+const SWEEP: usize = 256;
 
 /// By the near end's inode.
 static SOCKETS: Mutex<Option<HashMap<u32, Socket>>> = Mutex::new(None);
@@ -58,6 +57,9 @@ struct Socket {
 pub fn yank(fd: RawFd, call: Call) -> Result<Vec<u8>> {
     if call.asked.length > MOST {
         return Err(Error::new(libc::EINVAL, format!("at most {MOST} bytes are taken at once")));
+    }
+    if !intermediate(fd) && is_tcp(fd).unwrap_or(false) {
+        return from_kernel(fd, call);
     }
     let ino = near(fd)?;
     let waited = with(ino, |socket| {
@@ -93,12 +95,36 @@ pub fn yank(fd: RawFd, call: Call) -> Result<Vec<u8>> {
     Err(Error::new(libc::EAGAIN, "the bytes are on their way"))
 }
 
+/// A plain TCP socket: no module has its bytes.
+#[cfg(feature = "kernel-yank")]
+fn from_kernel(fd: RawFd, call: Call) -> Result<Vec<u8>> {
+    if call.asked.lock != "none" {
+        return Err(Error::new(
+            libc::EOPNOTSUPP,
+            "the kernel does not hold what it has been given: use modnet.revoke.RevocableSocket, or a module",
+        ));
+    }
+    // SAFETY: the caller's, open during its call.
+    super::kernel::yank(unsafe { BorrowedFd::borrow_raw(fd) }, call.asked.length, call.asked.peek)
+}
+
+#[cfg(not(feature = "kernel-yank"))]
+fn from_kernel(_fd: RawFd, _call: Call) -> Result<Vec<u8>> {
+    Err(Error::new(libc::EOPNOTSUPP, "this build of modnet has no kernel yank (feature kernel-yank)"))
+}
+
 /// A descriptor for an epoll set: it has room (EPOLLWRNORM) while a call that did not wait has its answer. It is the process's.
 ///
 /// # Errors
 /// As [`yank`]; EMFILE and its like.
 pub fn ready(fd: RawFd) -> Result<RawFd> {
     let ino = near(fd)?;
+    if let Some(all) = sockets().as_mut().filter(|all| all.len() % SWEEP == SWEEP - 1) {
+        // Those that were closed, and nobody has asked for since.
+        if let Some(mine) = peer::own() {
+            all.retain(|ino, _| mine.contains(ino));
+        }
+    }
     with(ino, |socket| {
         if socket.bell.is_none() {
             socket.bell = Some(Bell::new().map_err(|e| Error::system("cannot make a pipe", &e))?);
@@ -168,12 +194,9 @@ fn near(fd: RawFd) -> Result<u32> {
 
 /// Whom to ask: the chain of this process first, then every other module, as the chain may have changed since.
 fn next(ino: u32) -> Result<Next> {
-    let record = std::env::var(RECORD_ENV).ok();
-    let directory = record.as_ref().and_then(|path| Path::new(path).parent()?.parent());
-    let runtime = directory.map_or_else(Runtime::from_env, Runtime::at)?;
-    let number = record.as_ref().and_then(|path| Path::new(path).file_name()?.to_str()?.parse().ok());
-    let mut names =
-        number.and_then(|number| Record::look(&runtime, number).ok()?.chain().ok()).unwrap_or_default();
+    let mapped = Mapped::of_process();
+    let runtime = mapped.map_or_else(Runtime::from_env, |mapped| Runtime::at(&mapped.runtime))?;
+    let mut names = mapped.and_then(Mapped::applied).map_or_else(Vec::new, |applied| applied.chain);
     let own = super::name();
     let others = registry::list(&runtime)?;
     let known = |name: &String| names.contains(name) || own.as_ref() == Some(name);

@@ -7,6 +7,7 @@
 //! | `use` | the caller is a user of the module from now on, until its process ends |
 //! | `review` | the chain of a record has changed: the module sees who still uses it |
 //! | `yank`, and what follows it | bytes that were not sent go back to who asks: see [`crate::revoke`] |
+//! | `reload` | the module reads its files anew, or says what is wrong with them |
 //! | `stop` (`drain`: seconds) | the module ends its flows, at most so long, and goes |
 //!
 //! The last object has `"done": true`, an error is `{"error": …, "errno": …, "done": true}`.
@@ -69,6 +70,13 @@ pub trait Subject: Send + Sync {
     }
     /// Begins to end, giving flows at most `drain`. Returns at once.
     fn stop(&self, drain: Duration);
+    /// Reads its files anew.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP: it has none; EINVAL: what is in them is wrong, and it goes on as before.
+    fn reload(&self) -> Result<()> {
+        Err(Error::new(libc::EOPNOTSUPP, "this module has nothing to read anew"))
+    }
 }
 
 /// Clients at one time; more are told to come again. Each costs a thread.
@@ -214,6 +222,10 @@ impl Server {
                 self.users.review();
                 Ok(vec![json!({"done": true})])
             }
+            Some("reload") => {
+                self.subject.reload()?;
+                Ok(vec![json!({"done": true})])
+            }
             Some("stop") => {
                 let drain = match request.get("drain") {
                     None => 0.0,
@@ -234,7 +246,9 @@ impl Server {
             )),
             Some(other) => Err(Error::new(
                 libc::EINVAL,
-                format!("no operation {other:?}; there are status, flows, use, review, yank and stop"),
+                format!(
+                    "no operation {other:?}; there are status, flows, use, review, reload, yank and stop"
+                ),
             )),
             None => Err(Error::new(libc::EINVAL, "a request is {\"op\": …}")),
         }

@@ -281,20 +281,31 @@ impl Worker {
         let Some(frozen) = self.frozen(key, session) else { return };
         let left = frozen.stash.len().saturating_sub(taken);
         frozen.stash.truncate(left);
-        frozen.locked = hold;
+        // Also where it is not held any more: nobody is in the middle of anything now.
+        frozen.locked = true;
         Stats::add(&self.shared.receiver.stats.bytes_yanked, taken as u64);
         let Some(flow) = self.flows.get_mut(key) else { return };
         if hold && !flow.machine.left_is_gone() {
             return;
         }
-        let stash = flow.frozen.take().map_or_else(Vec::new, |frozen| frozen.stash);
-        for piece in stash.chunks(self.scratch.len()) {
+        if flow.yielding.is_some() && !self.hand_over(key) {
+            return;
+        }
+        let Some(stash) = self.flows.get_mut(key).and_then(Flow::thaw) else { return self.pump(key) };
+        let size = self.scratch.len();
+        for (index, piece) in stash.chunks(size).enumerate() {
             self.feed(key, piece);
+            if self.is_yielding(key) {
+                if let Some(flow) = self.flows.get_mut(key) {
+                    flow.hold(Way::Outbound, stash[((index + 1) * size).min(stash.len())..].to_vec());
+                }
+                if !self.hand_over(key) {
+                    return;
+                }
+                break;
+            }
         }
-        if let Some(flow) = self.flows.get_mut(key) {
-            flow.machine.freeze(Way::Outbound, false);
-            self.pump(key);
-        }
+        self.pump(key);
     }
 
     /// Bytes go on as if they had just been read.
@@ -314,6 +325,20 @@ impl Worker {
 }
 
 impl Flow {
+    /// Whether somebody is in the middle of taking bytes back.
+    pub fn is_being_yanked(&self) -> bool {
+        self.frozen.as_ref().is_some_and(|frozen| !frozen.locked)
+    }
+
+    /// Ends what holds its outbound bytes, a lock or nothing; those that were read and have not passed.
+    pub fn thaw(&mut self) -> Option<Vec<u8>> {
+        let frozen = self.frozen.take()?;
+        for way in Way::BOTH {
+            self.machine.freeze(way, false);
+        }
+        Some(frozen.stash)
+    }
+
     /// Puts outbound bytes behind all that wait.
     fn append(&mut self, bytes: &[u8]) {
         match self.machine.outlet() {

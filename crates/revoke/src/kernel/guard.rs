@@ -11,7 +11,6 @@
 //! Rules: a connection is covered before its filter is set and uncovered last. It must not touch a socket that it was not given.
 
 use std::collections::HashMap as Table;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
@@ -20,12 +19,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use aya::maps::{HashMap, MapData, SockMap};
-use aya::programs::{CgroupAttachMode, SkLookup, SockOps, SocketFilter};
+use aya::programs::{SkLookup, SocketFilter};
 use aya::{Ebpf, EbpfLoader};
 
+use super::carrier::{carrier, Carrier};
 use super::failure::Failure;
 use super::options::{self, name, Address};
-use super::snapshot::now;
+use super::snapshot::{now, Snapshot};
 use super::tuple::{Connection, Tuple};
 
 /// The object that `build.rs` has made.
@@ -41,7 +41,6 @@ struct Shared {
     until: AtomicU64,
     caught: AtomicU64,
     unheard: AtomicU64,
-    resumed: AtomicU64,
 }
 
 /// What guards have done.
@@ -68,7 +67,8 @@ pub struct Guard {
     _listener: OwnedFd,
     filter: RawFd,
     guarded: Mutex<HashMap<MapData, Tuple, u32>>,
-    windows: Mutex<HashMap<MapData, u64, u32>>,
+    carrier: Option<Arc<Carrier>>,
+    resumed: AtomicU64,
     shared: NonNull<Shared>,
     raw: [Option<OwnedFd>; 2],
     covered: AtomicU64,
@@ -199,8 +199,7 @@ impl Guard {
         let absent = |_| Failure::System("make the guard", io::Error::other("its object lacks a part"));
         let mut object = EbpfLoader::new().load(OBJECT).map_err(|e| aya("make the guard's maps")(&e))?;
         let mut take = |name: &str| object.take_map(name).ok_or(()).map_err(absent);
-        let (guarded, hole, windows, shared) =
-            (take("guarded")?, take("hole")?, take("windows")?, take("shared")?);
+        let (guarded, hole, shared) = (take("guarded")?, take("hole")?, take("shared")?);
         let listener = listener().map_err(|e| failed("make the guard's listener", e))?;
         let mut hole: SockMap<MapData> = hole.try_into().map_err(|e| aya("use the guard's maps")(&e))?;
         hole.set(0, &listener, 0).map_err(|e| aya("give the guard its listener")(&e))?;
@@ -213,17 +212,18 @@ impl Guard {
         let program: &mut SocketFilter = self::program(&mut object, "deaf")?;
         program.load().map_err(|e| aya("load the guard's socket filter")(&e))?;
         let filter = program.fd().map_err(|e| aya("load the guard's socket filter")(&e))?.as_fd().as_raw_fd();
-        let without_windows = resume(&mut object).err();
+        let carrier = carrier();
 
         Ok(Self {
             filter,
             guarded: Mutex::new(guarded.try_into().map_err(|e| aya("use the guard's maps")(&e))?),
-            windows: Mutex::new(windows.try_into().map_err(|e| aya("use the guard's maps")(&e))?),
             shared,
             raw: [libc::AF_INET, libc::AF_INET6]
                 .map(|family| new_socket(family, libc::SOCK_RAW, libc::IPPROTO_RAW).ok()),
             covered: AtomicU64::new(0),
-            without_windows,
+            without_windows: carrier.as_ref().err().cloned(),
+            carrier: carrier.ok(),
+            resumed: AtomicU64::new(0),
             _listener: listener,
             _object: object,
         })
@@ -271,14 +271,20 @@ impl Guard {
         self.shared().until.load(Ordering::Relaxed)
     }
 
-    /// The socket of this cookie has this congestion window when it connects. Answers whether it will.
-    pub fn give_window(&self, cookie: u64, segments: u32) -> bool {
-        self.without_windows.is_none() && locked(&self.windows).insert(cookie, segments, 0).is_ok()
-    }
-
-    /// The end of that.
-    pub fn keep_window(&self, cookie: u64) {
-        let _ = locked(&self.windows).remove(&cookie);
+    /// Gives a connection its congestion window and threshold back. Answers whether it could.
+    ///
+    /// # Errors
+    /// The system's; then the socket may have a congestion control that is not its own.
+    pub fn give_window(&self, fd: BorrowedFd<'_>, snapshot: &Snapshot, window: u32) -> io::Result<bool> {
+        let Some(carrier) = &self.carrier else { return Ok(false) };
+        let give = || carrier.give(fd, window, snapshot.snd_ssthresh, &snapshot.control);
+        if snapshot.is_model_based() {
+            within_rate(fd, snapshot.pacing_rate, give)?;
+        } else {
+            give()?;
+        }
+        self.resumed.fetch_add(1, Ordering::Relaxed);
+        Ok(true)
     }
 
     /// Whether [`Self::send`] can be used.
@@ -317,9 +323,10 @@ impl Guard {
     #[must_use]
     pub fn counts(&self) -> Counts {
         let shared = self.shared();
-        let [caught, unheard, resumed] =
-            [&shared.caught, &shared.unheard, &shared.resumed].map(|count| count.load(Ordering::Relaxed));
-        Counts { covered: self.covered.load(Ordering::Relaxed), caught, unheard, resumed }
+        let [caught, unheard, covered, resumed] =
+            [&shared.caught, &shared.unheard, &self.covered, &self.resumed]
+                .map(|count| count.load(Ordering::Relaxed));
+        Counts { covered, caught, unheard, resumed }
     }
 }
 
@@ -330,7 +337,18 @@ impl Drop for Guard {
     }
 }
 
-/// Lets the object end a guard's programs by name.
+/// BBR begins with the window in a millisecond, where it knows no round trip: a burst. What it begins with is held to a
+/// rate here, which it raises by itself.
+fn within_rate(fd: BorrowedFd<'_>, rate: u64, act: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    let mut before = 0u64;
+    options::get(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &mut before)?;
+    options::set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &[rate.min(before)])?;
+    let done = act();
+    options::set(fd, libc::SOL_SOCKET, libc::SO_MAX_PACING_RATE, &[before])?;
+    done
+}
+
+/// A program of the object, by name.
 fn program<'a, T>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut T, Failure>
 where
     &'a mut T: TryFrom<&'a mut aya::programs::Program>,
@@ -384,26 +402,6 @@ fn map_shared(map: BorrowedFd<'_>) -> io::Result<NonNull<Shared>> {
         return Err(io::Error::last_os_error());
     }
     NonNull::new(at.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
-}
-
-/// Attaches what gives congestion windows back, to the root of the cgroups: a socket belongs to one for life.
-fn resume(object: &mut Ebpf) -> Result<(), String> {
-    let root = cgroup_root().ok_or("no cgroup2 file system is mounted")?;
-    let step =
-        |what: &str, error: &(dyn std::error::Error + 'static)| format!("cannot {what}: {}", system(error));
-    let program: &mut SockOps = program(object, "resume").map_err(|e| e.to_string())?;
-    program.load().map_err(|e| step("load the program for congestion windows", &e))?;
-    let cgroup = File::open(&root).map_err(|e| step(&format!("open {root}"), &e))?;
-    // A link is always one of many; asking for that (AllowMultiple) is EINVAL.
-    let attached = program.attach(cgroup, CgroupAttachMode::Single);
-    attached.map(|_| ()).map_err(|e| step(&format!("attach a program to {root}"), &e))
-}
-
-fn cgroup_root() -> Option<String> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let mut found = fields.filter(|fields| fields.get(2) == Some(&"cgroup2"));
-    found.next().and_then(|fields| fields.get(1).map(|&at| at.to_owned()))
 }
 
 /// Guards by namespace, for one yanker: a look here saves the lock of [`of`].

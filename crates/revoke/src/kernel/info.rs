@@ -94,6 +94,12 @@ impl Info {
         self.word(68)
     }
 
+    /// The slow start threshold in segments.
+    #[must_use]
+    pub fn snd_ssthresh(&self) -> u32 {
+        self.word(76)
+    }
+
     /// The congestion window in segments.
     #[must_use]
     pub fn snd_cwnd(&self) -> u32 {
@@ -104,6 +110,12 @@ impl Info {
     #[must_use]
     pub fn segments_in(&self) -> u32 {
         self.word(140)
+    }
+
+    /// Bytes a second that are sent at most; BBR's word.
+    #[must_use]
+    pub fn pacing_rate(&self) -> u64 {
+        u64::from(self.word(104)) | u64::from(self.word(108)) << 32
     }
 
     /// Bytes written and not sent.

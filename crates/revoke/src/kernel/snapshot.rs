@@ -28,6 +28,8 @@ pub struct Snapshot {
     pub peer: Address,
     /// Nanoseconds of CLOCK_MONOTONIC at which `timestamp` was right.
     pub timestamp_at: u64,
+    /// Bytes a second that were sent at most.
+    pub pacing_rate: u64,
     /// The clock in our segments; bit 0: it counts microseconds.
     pub timestamp: u32,
     /// What the peer is to send next, its FIN counted.
@@ -48,10 +50,12 @@ pub struct Snapshot {
     pub window: Window,
     /// The congestion window.
     pub snd_cwnd: u32,
+    /// The slow start threshold.
+    pub snd_ssthresh: u32,
     /// `SO_REUSEADDR`, which repair overwrites.
     pub reuse: u32,
-    /// 1: the congestion control models the path by its shortest round trip (BBR).
-    pub is_model_based: u32,
+    /// The congestion control's name.
+    pub control: [u8; 16],
     /// 1: the peer has sent its FIN.
     pub is_half_closed: u32,
     /// 1: this side has shut reading.
@@ -82,10 +86,16 @@ impl Snapshot {
         (self.output - self.unsent) as usize
     }
 
+    /// Whether the congestion control models the path by its shortest round trip.
+    #[must_use]
+    pub fn is_model_based(&self) -> bool {
+        self.control.starts_with(b"bbr")
+    }
+
     /// Whether the queue is to begin one byte early; [`super::rebuild`] says what for.
     #[must_use]
     pub fn begins_early(&self) -> bool {
-        self.sent() > 0 && !self.has(negotiated::TIMESTAMPS) && self.is_model_based == 0
+        self.sent() > 0 && !self.has(negotiated::TIMESTAMPS) && !self.is_model_based()
     }
 
     /// Whether `bits` of [`negotiated`] were.
@@ -210,6 +220,7 @@ pub fn read(
         local,
         peer,
         timestamp_at,
+        pacing_rate: info.pacing_rate(),
         timestamp,
         receive_seq,
         write_seq,
@@ -220,8 +231,9 @@ pub fn read(
         rcv_scale,
         window: frozen.window,
         snd_cwnd: info.snd_cwnd(),
+        snd_ssthresh: info.snd_ssthresh(),
         reuse: frozen.reuse,
-        is_model_based: u32::from(control.starts_with(b"bbr")),
+        control,
         is_half_closed: u32::from(info.state() == state::CLOSE_WAIT),
         is_read_shut: u32::from(events & libc::POLLRDHUP != 0),
         rto_max: options::tcp(fd, name::RTO_MAX_MS).unwrap_or(0),

@@ -296,16 +296,10 @@ impl Yanker {
     ) -> Result<(Duration, bool), Failure> {
         let output = &self.output.bytes()[..snapshot.output as usize];
         let input = &self.input.bytes()[..snapshot.input as usize];
-        let cookie = options::cookie(fd).unwrap_or(0);
-        let given = self.settings.keep_window && guard.give_window(cookie, segments(snapshot));
         let begun = Instant::now();
         rebuild::disconnect(fd, snapshot)?;
         at(Step::Disconnected);
-        let connected = rebuild::reconnect(fd, snapshot);
-        if given {
-            guard.keep_window(cookie);
-        }
-        connected?;
+        rebuild::reconnect(fd, snapshot)?;
         let gap = begun.elapsed();
         // In the hash again: the filter's part, for as long as the rest may take.
         guard.extend(self.settings.deaf);
@@ -313,6 +307,10 @@ impl Yanker {
         rebuild::restore(fd, snapshot, output, input)?;
         at(Step::Restored);
         options::select(fd, Queue::No).map_err(lost("leave the queues"))?;
+        let given = self.settings.keep_window
+            && guard
+                .give_window(fd, snapshot, window(snapshot))
+                .map_err(lost("give back the congestion window"))?;
         hear(fd).map_err(lost("detach the guard's filter"))?;
         at(Step::Hearing);
         self.journal.phase(Phase::Keeping);
@@ -349,10 +347,14 @@ impl From<Failure> for Undone {
 
 /// The window that a connection resumes with. All that is in flight counts, since what was marked as lost is not any more;
 /// there has to be room for a few new segments, or nothing brings acknowledgements and only the timer helps.
-fn segments(snapshot: &Snapshot) -> u32 {
-    let flight = (snapshot.sent() as u32).div_ceil(snapshot.snd_mss.max(1));
+///
+/// BBR begins its model anew and takes the window for a first guess of the path: it gets what is in flight, since it keeps
+/// about twice of that as its window.
+fn window(snapshot: &Snapshot) -> u32 {
+    let flight = (snapshot.sent() as u32).div_ceil(snapshot.snd_mss.max(1)) + 4;
+    let before = if snapshot.is_model_based() { 0 } else { snapshot.snd_cwnd };
     // Ten is what it has without help.
-    snapshot.snd_cwnd.max(flight + 4).max(10)
+    before.max(flight).max(10)
 }
 
 /// Detaches the guard's filter.

@@ -129,6 +129,14 @@ impl Outlet {
         Some(result)
     }
 
+    /// Takes everything, a lock notwithstanding: the flow goes elsewhere.
+    pub fn take(&self) -> Vec<u8> {
+        let mut inner = self.inner();
+        let mut bytes = inner.queue.yank(usize::MAX);
+        bytes.extend(inner.behind.yank(usize::MAX));
+        bytes
+    }
+
     /// Throws everything away; nobody gets it any more.
     pub fn clear(&self) {
         let mut inner = self.inner();
@@ -313,6 +321,16 @@ mod tests {
         outlet.free();
         assert_eq!((outlet.is_locked(), rung.load(Ordering::Relaxed)), (false, 2));
         assert_eq!(outlet.yank(2, 1), Ok(b"c".to_vec()));
+    }
+
+    #[test]
+    fn a_flow_that_goes_elsewhere_takes_all_along_whoever_holds_the_lock() {
+        let (outlet, _) = outlet();
+        outlet.push(b"abc");
+        outlet.lock(1).unwrap();
+        outlet.push(b"def");
+        assert_eq!((outlet.take(), outlet.len(), outlet.yanked()), (b"abcdef".to_vec(), 0, 0));
+        assert_eq!(outlet.yank(1, 9), Ok(Vec::new()));
     }
 
     #[test]
