@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.revoke.stream import pattern
 
@@ -156,9 +156,3 @@ class LateBinding(RuleBasedStateMachine):
     def end(self) -> None:
         self.place.end()
         self.open = False
-
-    @invariant()
-    def what_is_unsent_is_part_of_what_was_not_read(self) -> None:
-        if hasattr(self, "place"):
-            behind = len(self.behind)
-            assert self.place.taker().unsent <= len(self.stream) - self.read + behind

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
+from hypothesis.stateful import invariant
 from modnet import Module
 from modnet.revoke import RevocableSocket
 
@@ -58,6 +59,12 @@ class SocketModel(LateBinding):
 
     def make(self, room: int) -> SocketPlace:
         return SocketPlace(room)
+
+    # Of a flow it is a sample, some milliseconds old.
+    @invariant()
+    def what_is_unsent_is_part_of_what_was_not_read(self) -> None:
+        if hasattr(self, "place"):
+            assert self.place.taker().unsent <= len(self.stream) - self.read + len(self.behind)
 
 
 class Kept(Module):
