@@ -214,8 +214,8 @@ pub trait Hooks: Send + Sync {
     ) -> std::result::Result<Verdict, i32> {
         Ok(Verdict::Same)
     }
-    /// The chain has changed: the module has yielded the flow, and stays.
-    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>) {}
+    /// The chain has changed: the module has yielded the flow, and stays. `next`: as in [`Opened`].
+    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>, _next: Option<Arc<Next>>) {}
     /// The flow is over, or was yielded to modules that replace this one.
     fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {
         Verdict::Same
