@@ -207,7 +207,7 @@ def test_the_death_of_the_filter_takes_nothing_that_it_has_yielded(large: Path) 
 
 async def dies_and_comes_back(up: Running, tree, draw: random.Random) -> None:
     """A round: a moment that nobody can foresee, the death of the module that flows are yielded to."""
-    async with traffic(up.place.port, tree[1]) as flowing:
+    async with traffic(up.place, tree[1]) as flowing:
         await flowing.more(100)
         await asyncio.sleep(draw.random() * 0.1)
         died = await asyncio.to_thread(death.kill_and_wait, pid_of(up.place, "forwarder"))
