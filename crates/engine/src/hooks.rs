@@ -221,8 +221,8 @@ pub trait Hooks: Send + Sync {
     ) -> std::result::Result<Verdict, i32> {
         Ok(Verdict::Same)
     }
-    /// The chain has changed: the module has yielded the flow, and stays.
-    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>) {}
+    /// The chain has changed: the module has yielded the flow, and stays. `next`: as in [`Opened`].
+    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>, _next: Option<Arc<Next>>) {}
     /// The time that [`Orders::wake`] set has come; called for outbound, then for inbound. What is written to `out` goes
     /// on, behind the `waiting` bytes that the destination has not taken.
     fn woken(

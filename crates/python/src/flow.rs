@@ -26,8 +26,7 @@ pub struct Flow {
     id: u64,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
-    /// Told when the chain changes.
-    pub origin: Arc<Origin>,
+    origin: Arc<Origin>,
     doors: Arc<Doors>,
     opened_at: f64,
     watch: Arc<Watch>,
@@ -58,6 +57,13 @@ impl Flow {
             bytes: [0; 2],
             orders: Orders::default(),
         }
+    }
+}
+
+impl Flow {
+    /// The chain has changed.
+    pub fn moved(&mut self, origin: Arc<Origin>, next: Option<Arc<Next>>) {
+        (self.origin, self.next) = (origin, next);
     }
 }
 

@@ -16,7 +16,6 @@ use serde_json::{json, Value};
 use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants, Yield};
 use crate::revoke::{peer, Next};
-use crate::runtime::Runtime;
 use crate::sock;
 use crate::stats::Stats;
 use crate::steal::carried::Carried;
@@ -334,7 +333,7 @@ impl Flow {
     }
 
     /// Makes the module's state, where it has any hook.
-    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, doors: &Arc<Doors>, runtime: &Runtime) {
+    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, doors: &Arc<Doors>) {
         if wants.any() {
             let network = self.network();
             let tcp = Arc::new(Watch::new(network.as_raw_fd()));
@@ -347,20 +346,20 @@ impl Flow {
                 tcp: Arc::clone(&tcp),
                 doors: Arc::clone(doors),
                 outlet: self.machine.outlet().cloned(),
-                next: self.next(runtime),
+                next: self.next(doors),
             }));
             self.tcp = Some(tcp);
         }
     }
 
     /// Whom a revocable module in mid-chain asks for what it has passed on.
-    fn next(&self, runtime: &Runtime) -> Option<Arc<Next>> {
+    fn next(&self, doors: &Doors) -> Option<Arc<Next>> {
         if self.right_is_tcp || self.machine.outlet().is_none() {
             return None;
         }
         let ino = peer::inode(self.right.as_fd()).ok()?;
         let names = self.origin.chain.get(self.origin.position + 1..).unwrap_or_default().to_vec();
-        Some(Arc::new(Next { runtime: runtime.clone(), names, ino }))
+        Some(Arc::new(Next { runtime: doors.runtime().clone(), names, ino }))
     }
 
     /// The real socket, if it is here.
@@ -369,10 +368,11 @@ impl Flow {
     }
 
     /// Its chain has changed.
-    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks) {
+    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks, doors: &Doors) {
         self.origin = origin;
+        let next = self.next(doors);
         if let Some(state) = &mut self.state {
-            hooks.moved(state, &self.origin);
+            hooks.moved(state, &self.origin, next);
         }
     }
 
@@ -415,8 +415,9 @@ impl Flow {
 
     /// What waits for a destination, taken away from here.
     pub fn take_queued(&mut self, way: Way) -> Vec<u8> {
-        let mut bytes = self.pipes[way as usize].take().map(|pipe| pipe.contents()).unwrap_or_default();
         let queue = self.machine.queue(way);
+        let pipe = self.pipes[way as usize].take();
+        let mut bytes = pipe.map_or_else(Vec::new, |pipe| pipe.read(queue.outside()));
         bytes.extend_from_slice(queue.front());
         queue.clear();
         if let Some(outlet) = self.machine.outlet().filter(|_| way == Way::Outbound) {

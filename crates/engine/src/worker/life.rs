@@ -51,7 +51,7 @@ impl Worker {
             flow.late = Some(Release::default());
             key
         });
-        flow.open(self.wants, &*shared.hooks, &self.doors, &shared.receiver.runtime);
+        flow.open(self.wants, &*shared.hooks, &self.doors);
         let carries = stolen.carried.is_some();
         if let Some(carried) = stolen.carried {
             flow.load(*carried);

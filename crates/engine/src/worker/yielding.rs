@@ -240,7 +240,6 @@ impl Worker {
     fn stay(&mut self, key: u64, place: Place, left: &Left, near: OwnedFd, own: Arc<Origin>) {
         let shared = Arc::clone(&self.shared);
         let Some(flow) = self.flows.get_mut(key) else { return };
-        flow.moved(own, &*shared.hooks);
         let side = if place == Place::Left { Side::Left } else { Side::Right };
         flow.machine.replaced(side);
         if flow.machine.is_closed(Way::to(side)) {
@@ -272,6 +271,9 @@ impl Worker {
                 self.poller.add(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, false).is_err()
             }
         };
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.moved(own, &*shared.hooks, &self.doors);
+        }
         if failed {
             // Out of kernel memory.
             Stats::add(&shared.receiver.stats.no_descriptor, 1);
