@@ -1,6 +1,6 @@
 """Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, final, overload
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "HttpPlayback",
     "HttpRequest",
     "HttpResponse",
+    "LateSocket",
     "Lock",
     "Tcp",
     "TcpPacket",
@@ -28,6 +29,13 @@ __all__ = [
     "calls_getsockets",
     "calls_map_state",
     "calls_register",
+    "calls_yank",
+    "calls_yank_forget",
+    "calls_yank_listen",
+    "calls_yank_ready",
+    "calls_yank_request",
+    "calls_yankwrite",
+    "calls_yield",
     "create_record",
     "find_record",
     "inspect_directory",
@@ -38,6 +46,11 @@ __all__ = [
     "is_living",
     "janitor_is_there",
     "janitor_work",
+    "kernel_yank",
+    "kernel_yank_costs",
+    "kernel_yank_counts",
+    "kernel_yank_probe",
+    "late_drain",
     "modules",
     "plan_room",
     "records",
@@ -316,6 +329,27 @@ class Flow:
         """Limits a direction to `rate` bytes a second after the first `burst` bytes; None takes the limit
         away. With "both" each direction has its own.
         """
+    def yield_to(
+        self,
+        names: str | Sequence[str],
+        where: Literal["left", "right", "replace"] = "replace",
+        *,
+        outbound: bytes = b"",
+        inbound: bytes = b"",
+        passed: bytes = b"",
+    ) -> None:
+        """Other modules, in order, take this one's place, or come between it and its neighbour towards the
+        application (left) or the network (right), before what the running hook returns goes on.
+
+        With "replace" what the hook returns is the first that the new modules read; this one is called for
+        the flow once more, by `closed`. `outbound` and `inbound` are bytes that it has read and held back:
+        the new modules read them before everything else. `passed` are bytes that came from the network and
+        have passed this module already: the new modules' `inbound` is called with them first, and what it
+        returns for them is dropped, so that a module that joins at an answer knows the request.
+
+        OSError: ENOENT, no living module has one of the names; EAGAIN, it takes no more flows now; EPERM,
+        it is another user's; EINVAL, no names, or too many for a chain. Nothing has changed then.
+        """
     def limit_unsent(self, most: int | None) -> None:
         """Keeps about `most` bytes at most in the real socket that TCP has not sent; None: any number."""
     @property
@@ -482,6 +516,49 @@ class Lock:
     def __exit__(self, *_exception: object) -> None: ...
 
 @final
+class LateSocket:
+    """What `modnet.revoke.RevocableSocket` keeps beside a connected TCP socket: its unsent bytes."""
+
+    def __new__(cls, fd: int, most: int) -> LateSocket: ...
+    def append(self, data: memoryview) -> int:
+        """Takes what there is room for, and sends what can be sent; 0: there is no room. Raises OSError."""
+    def wait(self, seconds: float | None) -> bool:
+        """Waits until `bell` rings; False: not within so many seconds."""
+    def ring_at(self, level: int) -> None:
+        """Rings the bell when so much or less waits."""
+    def hear(self) -> None:
+        """Stops the ring."""
+    @property
+    def bell(self) -> int:
+        """A descriptor that is readable once it rings; it stays this object's."""
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here."""
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait here, and those that the kernel holds unsent."""
+    @property
+    def broken(self) -> int:
+        """The errno of what has broken the connection; 0: nothing has."""
+    def yank(self, length: int) -> bytes:
+        """Takes the last bytes back that wait here, at most `length`. EAGAIN while another thread holds the
+        lock.
+        """
+    def peek(self, length: int) -> bytes:
+        """The bytes that `yank` would take."""
+    def write(self, data: bytes) -> None:
+        """Puts bytes behind the last that wait, before those that came under the caller's lock."""
+    def lock(self) -> Lock:
+        """A context in which nothing is sent, and what is sent meanwhile stays behind."""
+    def shutdown(self) -> None:
+        """No more is sent after what waits."""
+    def close(self) -> None:
+        """The socket is closed; what waits is sent first."""
+
+def late_drain(seconds: float) -> int:
+    """Closes what is left, and waits until all has been sent, at most so long; how many are not done."""
+
+@final
 class Engine:
     """The workers of one registered module. `modnet.host` makes one in the module's process."""
 
@@ -574,6 +651,27 @@ def calls_apply(target: int, chain: list[str]) -> None:
 def calls_getsockets(cpu_mask: int, most: int) -> list[tuple[int, int]]:
     """At most `most` stolen connections as (left, right)."""
 
+def calls_yank(fd: int, length: int, peek: bool, lock: str, dont_wait: bool) -> bytes:
+    """Takes or copies the last unsent bytes of a descriptor; `lock` is none, lock or unlock."""
+
+def calls_yank_ready(fd: int) -> int:
+    """The descriptor that has room (EPOLLWRNORM) while a yank that did not wait has its answer."""
+
+def calls_yield(left: int, right: int, names: list[str], operation: int, held: tuple[bytes, bytes]) -> None:
+    """Yields a flow, or the application's own socket."""
+
+def calls_yank_listen(left: int) -> int:
+    """The descriptor that has room (EPOLLWRNORM) while somebody asks for bytes of a left socket."""
+
+def calls_yank_forget(left: int) -> None:
+    """A left socket's bytes are not asked for any more."""
+
+def calls_yank_request(left: int) -> int:
+    """How many bytes are still asked for."""
+
+def calls_yankwrite(left: int, data: bytes) -> int:
+    """Gives bytes back, how many were taken; none at all ends the answer."""
+
 def calls_gate(cpu_mask: int) -> int:
     """The descriptor that is readable while there may be something for `calls_getsockets`."""
 
@@ -582,6 +680,25 @@ STATE_LAYOUT: list[tuple[str, int, int]]
 
 def calls_map_state(fd: int) -> Tcp:
     """The TCP state of a descriptor."""
+
+# --- revocation: the kernel yank ---------------------------------------------------------------------
+
+def kernel_yank(fd: int, most: int, peek: bool = False) -> bytes:
+    """The last `most` bytes that the kernel has not sent on the socket `fd`: taken back, or with `peek`
+    copied. `OSError` says why not; the connection is then as it was, unless it is EIO: then it is dead."""
+
+def kernel_yank_costs(
+    fd: int, most: int, peek: bool = False, keep_window: bool = True
+) -> tuple[bytes, dict[str, float]]:
+    """The same, and what it cost: microseconds, bytes that were put back, the congestion window before
+    (without `keep_window` it begins anew)."""
+
+def kernel_yank_counts() -> dict[str, int]:
+    """What this thread's yanks and their guards have counted."""
+
+def kernel_yank_probe() -> tuple[float, str | None, bool]:
+    """A trial on a connection of its own: microseconds, why congestion windows begin anew (None: they do
+    not), whether connections that the peer has half closed are possible. `OSError` says why it cannot be."""
 
 # --- inspection: `modnet.inspection` --------------------------------------------------------------
 

@@ -8,6 +8,8 @@
 | None or anything but bytes from `outbound`, `inbound` | a TypeError, handled as if the hook had raised it |
 | a hook has raised | by `on_error`: the bytes at hand go on and both directions are native, or a reset |
 | `flow.forward()` | what the hook returns still goes on; the direction's hooks are not called again |
+| `flow.yield_to(names)` | what the hook returns goes to the new modules; `closed` is called, nothing else |
+| `flow.yield_to(names, "left")`, `"right"` | what the hook returns goes on; the flow stays |
 | a module of messages (`modnet.http`) | the framer is the engine's own |
 | `flow.reset()` | nothing goes on any more, what the hook returns included; `closed` is called |
 | what a `revocable` module passes on waits until it is sent | it is in `unsent` until the test calls `sent` |
@@ -21,7 +23,7 @@ import contextlib
 import errno
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modnet.errors import UsageError
@@ -109,6 +111,39 @@ class PlayedFlow:
                 self._playback.limits[way] = (rate, burst)
         self._playback.commands.append(("limit", direction, rate, burst))
 
+    def yield_to(
+        self,
+        names: str | Sequence[str],
+        where: str = "replace",
+        *,
+        outbound: bytes = b"",
+        inbound: bytes = b"",
+        passed: bytes = b"",
+    ) -> None:
+        playback = self._playback
+        if playback._messages is not None and any(self._bytes.values()):
+            told = (
+                "a module of messages yields a flow in `opened` only: later a part of a message may be held"
+            )
+            raise OSError(errno.EOPNOTSUPP, told)
+        if where not in ("left", "right", "replace"):
+            raise ValueError(f'where is "left", "right" or "replace", not {where!r}')
+        if (where == "left" and inbound) or (where == "right" and outbound):
+            raise ValueError("these bytes do not pass new modules there: return them from a hook")
+        if playback.yielding is not None:
+            raise ValueError("the flow is yielded already; name all modules at once")
+        wanted = (names,) if isinstance(names, str) else tuple(names)
+        if not wanted:
+            raise OSError(errno.EINVAL, "a flow is yielded to 1 or more modules")
+        for name in wanted:
+            if playback.living is not None and name not in playback.living:
+                raise OSError(errno.ENOENT, f"no module named {name} is running")
+        playback.yielding = where
+        playback.carried["outbound"] += outbound
+        playback.carried["inbound"] += inbound
+        playback.carried["passed"] = passed
+        playback.commands.append(("yield_to", wanted, where))
+
     def limit_unsent(self, most: int | None) -> None:
         if most is not None and most < 1:
             raise ValueError(f"most must be at least 1 byte, or None, not {most!r}")
@@ -179,6 +214,7 @@ class Playback:
         local: Address | None = ("192.0.2.2", 80),
         strict: bool = True,
         tcp: Any = None,
+        living: Collection[str] | None = None,
     ) -> None:
         self.module = module
         self.tcp = tcp
@@ -190,11 +226,18 @@ class Playback:
         self.limits: dict[str, tuple[float, int]] = {}
         """Rate and burst of each limited direction."""
         self.was_reset = False
+        self.living = living
+        """Modules that a flow can be yielded to; None: whatever is named."""
+        self.has_left = False
+        """Whether the flow was yielded to modules that replace this one."""
+        self.carried = {"outbound": b"", "inbound": b"", "passed": b""}
+        """What they read first, and what they are shown before that."""
+        self.yielding: str | None = None
         self.failures: list[tuple[str, Exception]] = []
         """Hook and exception, where `strict` is off."""
         self.commands: list[tuple[Any, ...]] = []
         """What the module asked of the flow, in order: `("forward", "both")`, `("limit", ...)`,
-        `("reset",)`.
+        `("yield_to", ("gzip",), "replace")`, `("reset",)`.
         """
         self.unsent = bytearray()
         """Of a `revocable` module: what it passed on outbound and TCP has not sent."""
@@ -280,6 +323,8 @@ class Playback:
         return cast(bytes, self._call(f"{way}_end", self.flow, fallback=b""))
 
     def _expect_open(self, way: Way) -> None:
+        if self.has_left:
+            raise UsageError(f"the module has yielded this flow: {way} goes to others")
         if self._closed or way in self._ended:
             raise UsageError(f"{way} is over in this playback: an event after its end cannot happen")
 
@@ -289,6 +334,8 @@ class Playback:
         try:
             result = getattr(self.module, hook)(*arguments)
             passed = None if fallback is None else self._passed(hook, result)
+            if self.yielding is not None:
+                return self._yielded(hook, passed)
         except Exception as error:
             if self.strict:
                 raise
@@ -303,6 +350,18 @@ class Playback:
                 self.forwarded |= {"outbound", "inbound"}
                 return fallback
         return b"" if self.was_reset else passed
+
+    def _yielded(self, hook: str, passed: bytes | None) -> bytes | None:
+        if self.was_reset:
+            return b""
+        place, self.yielding = self.yielding, None
+        if place != "replace":
+            return passed
+        if passed is not None:
+            self.carried[hook.removesuffix("_end")] += passed
+        self.has_left = True
+        self.closed()
+        return b""
 
     def _passed(self, hook: str, result: object) -> bytes:
         if isinstance(result, bytes | bytearray | memoryview):

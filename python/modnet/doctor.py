@@ -250,6 +250,26 @@ def _inspection() -> Check:
     return Check("inspection", False, f"{now.why}; {instead}", now.todo, needed=False)
 
 
+def _kernel_yank() -> Check:
+    """On a connection of our own over loopback."""
+    from modnet import _native
+
+    name = "kernel yank"
+    try:
+        took_us, without_windows, half_closed = _native.kernel_yank_probe()
+    except PermissionError as error:
+        why = f"{error.strerror}; bytes that the kernel has not been given yet need no privilege"
+        return Check(name, False, why, "run modules that yank as root, if they must", needed=False)
+    except OSError as error:
+        return Check(name, False, error.strerror or str(error), "see the system's message", needed=False)
+    why = f"unsent bytes came back out of a live connection in {took_us / 1000:.1f} ms"
+    if without_windows:
+        why += f"; congestion windows begin anew ({without_windows})"
+    if not half_closed:
+        why += "; not once the peer has closed its half, which needs CAP_NET_RAW"
+    return Check(name, True, why, needed=False)
+
+
 def _delegation() -> Check:
     """The whole way once: run, steal, forward."""
     from modnet.trial import MODULE, try_connection
@@ -281,6 +301,7 @@ CHECKS: tuple[Callable[[], Check], ...] = (
     _programs_of_32_bit,
     _static_programs,
     _inspection,
+    _kernel_yank,
     _delegation,
 )
 """In the order in which one depends on the other."""

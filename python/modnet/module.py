@@ -10,8 +10,10 @@ to decide about, and never enters Python for a hook that the class has left alon
 | a connection was stolen | `opened(flow)` | |
 | the application has sent | `outbound(flow, data)` | the bytes that go on to the network |
 | the network has sent | `inbound(flow, data)` | the bytes that go on to the application |
+| outbound bytes are taken back | `yank_requested(flow, length)` | the last `length`, as they had come |
 | that direction has ended | `outbound_end(flow)`, `inbound_end(flow)` | last bytes, or None |
 | the flow is over | `closed(flow)` | |
+| it is told to read its files anew | `reload()` | |
 | once, after the last flow | `stop()` | |
 
 Rules: all hooks of one flow run in one thread, one after the other, so what belongs to a flow (`flow.seen =
@@ -29,12 +31,14 @@ module is loaded, checked and tested without an engine.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from modnet._failures import Failures
 from modnet._timers import Timer, Timers
+from modnet.errors import ModnetError, UsageError
 
 if TYPE_CHECKING:
     from modnet.flow import Flow
@@ -51,6 +55,7 @@ HOOKS: dict[str, tuple[str, ...]] = {
     "outbound_end": ("flow",),
     "inbound_end": ("flow",),
     "closed": ("flow",),
+    "yank_requested": ("flow", "length"),
 }
 """Every hook of a module that gets bytes, and what it is called with."""
 
@@ -112,6 +117,12 @@ class Module:
     def stop(self) -> None:
         """Called once after the last flow, also after a failed `start` of the engine: undo `start`."""
 
+    def reload(self) -> None:
+        """Called when the module is told to read its files anew (`modnet module reload NAME`, SIGHUP), in a
+        thread of its own. Raise UsageError where they are wrong, having changed nothing.
+        """
+        raise UsageError(f"module {self.name} has nothing to read anew")
+
     def every(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Timer:
         """Calls `call(*arguments)` every so many seconds until `stop`, or until the timer's `cancel()`.
 
@@ -152,6 +163,16 @@ class Module:
         """The network will send no more; return what was held back for the application, or None."""
         return None
 
+    def yank_requested(self, flow: Flow, length: int) -> Data:
+        """The application, or a module before, takes the last `length` bytes back that came outbound.
+
+        Take back what was made of them (`flow.yank`), and return them as they had come: the last of the
+        stream, in its order, at most `length`; fewer where the rest has been sent. A module that leaves
+        `outbound` alone is answered by the engine; one that has `outbound` and not this gives nothing back,
+        and whoever asks hears EOPNOTSUPP.
+        """
+        raise NotImplementedError
+
     def closed(self, flow: Flow) -> None:
         """The flow is over, however it ended. Called once for every flow; nothing can be sent any more."""
 
@@ -169,8 +190,22 @@ class Module:
         return timers
 
     def _timer_failed(self, call: str, exception: BaseException) -> None:
+        self._failed_in(call, exception, "a timer")
+
+    def _failed_in(self, call: str, exception: BaseException, where: str = "the module") -> None:
         failures: Failures = self.__dict__.setdefault("_failures", Failures())
-        failures.report(type(self).__name__, call, "a timer", exception)
+        failures.report(type(self).__name__, call, where, exception)
+
+    def _reload(self) -> tuple[int, str]:
+        """For the engine: 0, or an errno and what is wrong."""
+        try:
+            self.reload()
+        except ModnetError as error:
+            return (errno.EINVAL if can_reload(self) else errno.EOPNOTSUPP), str(error)
+        except Exception as error:
+            self._failed_in("reload", error)
+            return errno.EINVAL, f"{type(self).__name__}.reload raised {type(error).__name__}: {error}"
+        return 0, ""
 
     def _stop(self) -> None:
         """The end of a module: of its timers, then its own."""
@@ -187,6 +222,11 @@ class Module:
 
 
 Module._HOOKS_OF = Module
+
+
+def can_reload(module: Module) -> bool:
+    """Whether it has files that can be read anew."""
+    return type(module).reload is not Module.reload
 
 
 def kebab_case(name: str) -> str:

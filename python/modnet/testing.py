@@ -43,7 +43,7 @@ from modnet.module import Module
 __all__ = ["Playback", "PlayedFlow", "check_chunking", "play", "running"]
 
 _Module = TypeVar("_Module", bound=Module)
-_COMMANDS = ("forward", "limit", "limit_unsent", "reset")
+_COMMANDS = ("forward", "limit", "limit_unsent", "yield_to", "reset")
 _SILENT = ("outbound_end", "inbound_end", "outbound_silence", "inbound_silence")
 
 
@@ -72,6 +72,7 @@ def play(module: Module, script: Sequence[tuple[Any, ...]], *, strict: bool = Tr
     | `("outbound_silence", expected)`, `("inbound_silence", expected)` | nothing comes for a while |
     | `("opened",)`, `("closed",)` | `opened` comes by itself; naming it lets its commands follow |
     | `("forward", way)`, `("limit", way, rate, burst)`, `("reset",)` | a command in the event before it |
+    | `("yield_to", names, where)` | likewise; after "replace" no event but the `closed` of itself follows |
 
     Every command must be named. `strict` is `Playback`'s.
     """
@@ -113,7 +114,7 @@ def _line(step: tuple[Any, ...]) -> str:
             return f"{end} -> {expected!r}"
         case ("opened" | "closed" as event, *_) if len(step) == 1 or step[1:] == (b"",):
             return str(event)
-        case ("forward" | "limit_unsent", _) | ("limit", _, _, _) | ("reset",):
+        case ("forward" | "limit_unsent", _) | ("limit", _, _, _) | ("yield_to", _, _) | ("reset",):
             return "    " + " ".join(str(part) for part in step)
         case _:
             raise UsageError(f"{step!r} is no step of a script: see modnet.testing.play")

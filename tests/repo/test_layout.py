@@ -18,7 +18,7 @@ MAY_KNOW = {
     "pool": {"abi"},
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
-    "revoke": set(),
+    "revoke": {"abi", "inspect"},
     "transform": set(),
     "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},

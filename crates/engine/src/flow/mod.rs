@@ -100,9 +100,8 @@ impl Flow {
         match side {
             Side::Left => {
                 self.left_gone |= ready.hang_up;
-                // A short read behind the hang-up is the last call: nobody would see the error. On a pair, which carries no
-                // urgent data, that bit is the former module's word for a reset: see `sock::announce_reset`.
-                self.unread |= ready.failed || ready.urgent;
+                // A short read behind the hang-up is the last call: nobody would see the error.
+                self.unread |= ready.failed;
             }
             // With our half closed it may be the end in order: reading finds that out. Else it is a reset, or the next
             // module has ended the flow, and nothing that is sent arrives.
@@ -138,6 +137,22 @@ impl Flow {
     pub fn kept(&mut self, way: Way, count: usize, asked: usize) {
         self.got(way, count, asked);
         self.lane(way).hand = None;
+    }
+
+    /// A read of at most `asked` bytes went elsewhere; they come back by the outlet, the queue or a hook.
+    pub fn taken(&mut self, way: Way, count: usize, asked: usize) {
+        self.kept(way, count, asked);
+    }
+
+    /// Nothing of a way is read, sent or ended until it is thawed.
+    pub fn freeze(&mut self, way: Way, frozen: bool) {
+        self.lane(way).frozen = frozen;
+    }
+
+    /// Whether bytes of a way go to a hook.
+    #[must_use]
+    pub fn has_hook(&self, way: Way) -> bool {
+        self.lanes[way as usize].hook
     }
 
     /// The bytes in hand went to the outlet.
@@ -222,8 +237,22 @@ impl Flow {
         self.lane(way).skip = count;
     }
 
-    /// A hook that no bytes of this way called for has some: they wait behind those that wait already.
-    pub fn adds(&mut self, way: Way, data: &[u8]) {
+    /// Another socket has taken a side's place: other modules are between this flow and its former one, which is theirs. What has
+    /// been read of an end, or shown, stays so; a close will be seen again.
+    pub fn replaced(&mut self, side: Side) {
+        let from = self.lane(Way::from(side));
+        from.readable = false;
+        from.half = false;
+        from.urgent = false;
+        self.lane(Way::to(side)).writable = true;
+        match side {
+            Side::Left => (self.left_gone, self.unread) = (false, false),
+            Side::Right => self.right_is_tcp = false,
+        }
+    }
+
+    /// Bytes that have passed this module, whatever it would have made of them: they wait behind those that wait already.
+    pub fn pass(&mut self, way: Way, data: &[u8]) {
         let lane = self.lane(way);
         if lane.discard || lane.closed {
             return;
@@ -289,6 +318,9 @@ impl Flow {
             return None;
         }
         let lane = self.lane(way);
+        if lane.frozen {
+            return None;
+        }
         let last = may_join && lane.ended && !lane.hook_end;
         if lane.hand.is_some() {
             if lane.to_hook {
@@ -428,6 +460,30 @@ impl Flow {
     #[must_use]
     pub fn right_is_gone(&self) -> bool {
         self.right_gone
+    }
+
+    /// Whether the application has closed and left bytes unread.
+    #[must_use]
+    pub fn left_is_unread(&self) -> bool {
+        self.unread
+    }
+
+    /// Whether the end of a way was read.
+    #[must_use]
+    pub fn has_ended(&self, way: Way) -> bool {
+        self.lanes[way as usize].ended
+    }
+
+    /// Whether a reset was asked for.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.reset
+    }
+
+    /// Whether the destination of a way was told of the end.
+    #[must_use]
+    pub fn is_closed(&self, way: Way) -> bool {
+        self.lanes[way as usize].closed
     }
 
     /// Whether everything that the application wrote was read.

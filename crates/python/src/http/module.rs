@@ -135,7 +135,14 @@ impl Http {
         let looks = asked.request || asked.response;
         Ok(Self {
             asked: Arc::new(asked),
-            wants: Wants { opened, data: [looks; 2], end: [looks; 2], closed, reads: HEADS },
+            wants: Wants {
+                opened,
+                data: [looks; 2],
+                end: [looks; 2],
+                closed,
+                reads: HEADS,
+                ..Wants::default()
+            },
         })
     }
 }

@@ -41,7 +41,9 @@ impl Side {
                         "the flow could not be made, and is asked for again",
                     )
                 })?;
-                let flow = Py::new(py, Flow::new(*opened))?;
+                let mut flow = Flow::new(*opened);
+                flow.of_messages = true;
+                let flow = Py::new(py, flow)?;
                 *made = Some(flow.clone_ref(py));
                 Ok(flow.into_bound(py).into_any())
             }
@@ -274,6 +276,7 @@ fn take(given: Orders, orders: &mut Orders) -> bool {
         *mine = given.or(*mine);
     }
     orders.unsent = given.unsent.or(orders.unsent);
+    orders.yielding = given.yielding.or(orders.yielding.take());
     given.forward.contains(&true)
 }
 

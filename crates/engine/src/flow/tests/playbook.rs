@@ -185,6 +185,20 @@ impl Play {
         self
     }
 
+    /// Other modules have come to that side.
+    pub fn replaced(mut self, side: Side) -> Self {
+        self.note(format_args!("replaced {side:?}"));
+        self.flow.replaced(side);
+        self
+    }
+
+    /// Bytes pass that came along when the flow was yielded.
+    pub fn passes(mut self, way: Way, count: usize) -> Self {
+        self.note(format_args!("passes {way:?} {count}"));
+        self.flow.pass(way, &vec![0; count]);
+        self
+    }
+
     /// The module gives a way back.
     pub fn forward(mut self, way: Way) -> Self {
         self.note(format_args!("forward {way:?}"));
@@ -202,7 +216,7 @@ impl Play {
     /// A hook has so many bytes that no others called for.
     pub fn comes_by(mut self, way: Way, count: usize) -> Self {
         self.note(format_args!("comes by {way:?} {count}"));
-        self.flow.adds(way, &vec![0; count]);
+        self.flow.pass(way, &vec![0; count]);
         self
     }
 

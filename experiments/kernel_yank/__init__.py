@@ -1,0 +1,1 @@
+"""Bytes yanked out of the kernel's send buffer on live connections: is anything ever wrong, and the cost."""
