@@ -24,6 +24,7 @@
 #define MODNET_H
 
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/types.h>
@@ -88,6 +89,50 @@ int modnet_apply(pid_t target, const char *const names[], int count);
  * EMFILE, ENFILE, ENOMEM  a program cannot be let in; it passes without this module */
 int modnet_getsockets(int left_fds[], int right_fds[], int max, long cpu_mask);
 
+/* --- Yielding: a flow goes to other modules --- */
+
+#define MODNET_APPLY_LEFT 1  /* they come between the caller and its neighbour towards the application */
+#define MODNET_APPLY_RIGHT 2 /* between the caller and its neighbour towards the network */
+#define MODNET_REPLACE 3     /* in the caller's place, which leaves the flow */
+
+/* Bytes that the caller has read and not passed on: the new modules read them before everything else. */
+struct modnet_held {
+    const void *outbound; /* read from left_fd; NULL where the length is 0 */
+    size_t outbound_length;
+    const void *inbound; /* read from right_fd */
+    size_t inbound_length;
+};
+
+/* Yields a flow of modnet_getsockets, which may have carried bytes already, to `count` modules, names[0] nearest to the
+ * application. `held` may be NULL. What the caller has changed and not yet written it writes before, or gives up.
+ *
+ * operation            needs               held        afterwards
+ * MODNET_REPLACE       left_fd, right_fd   both ways   both are closed
+ * MODNET_APPLY_LEFT    left_fd             outbound    left_fd is a socket to the last of the new modules
+ * MODNET_APPLY_RIGHT   right_fd            inbound     right_fd is a socket to the first of the new modules
+ *
+ * A descriptor that is not needed may be -1. One that an epoll set holds is taken out before (EPOLL_CTL_DEL), and put in again if
+ * it stays: others have the socket, so that closing does not do it.
+ *
+ * An application yields a connection of its own, which it has accepted or connected, by MODNET_APPLY_RIGHT with right_fd; the
+ * number stays, as a socket to the first of the modules. Under `modnet run` (without -m: in place of a chain for all sockets; with -m:
+ * the modules come before those) all calls on it go on as after a stolen accept; without it, calls other than data, shutdown
+ * and readiness are answered by that UNIX socket. No other process or descriptor should have the connection.
+ *
+ * The paper's call has neither `count` nor `held`: its arrays end somewhere, and the kernel has what a module has not read.
+ *
+ * Nothing has changed where it fails:
+ * ENOENT     no living module has one of the names
+ * EAGAIN     a module takes no more flows now
+ * EPERM      a module is another user's, and the caller is not root
+ * EINVAL     not an operation; a descriptor is missing, or no connection, or no flow of this module; count is less than 1, or the chain
+ *            gets longer than 16; bytes that do not pass the new modules; not a name
+ * ENOTCONN   the application's socket is not connected
+ * EFAULT     names or one of them is NULL, or bytes are
+ * EBADF, ENOTSOCK, EMFILE, ENFILE, ENOMEM */
+int modnet_yield(int left_fd, int right_fd, const char *const names[], int count, int operation,
+                 const struct modnet_held *held);
+
 /* Told by modnet_epoll_wait when modnet_getsockets may have something: connections, or ESHUTDOWN. */
 #define EPOLL_STEAL (1u << 24)
 
@@ -104,6 +149,49 @@ int modnet_epoll_ctl(int epfd, int op, long fd, struct epoll_event *event);
 
 /* epoll_wait(2) that tells EPOLL_STEAL. Its event has the data that was given with the mask. */
 int modnet_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout);
+
+/* --- Revocation: bytes that have not been sent --- */
+
+/* Told by modnet_epoll_wait: a yank with MODNET_YANK_DONTWAIT has its answer, for the same call. Level-triggered. */
+#define EPOLL_YANK (1u << 25)
+/* Told of a left socket while somebody takes bytes back that came from it: see modnet_yank_request. Level-triggered. */
+#define EPOLL_YANK_REQ (1u << 26)
+/* Both are added to other events of a descriptor in modnet_epoll_ctl, which keeps EPOLLWRNORM for itself (EPOLLOUT means the
+ * same). EPOLL_CTL_DEL before closing a left socket; a forgotten one is found later. */
+
+enum { MODNET_YANK = 0, MODNET_PEEK = 1 };
+enum { MODNET_YANK_NONE = 0, MODNET_YANK_LOCK = 1, MODNET_YANK_UNLOCK = 2 };
+enum { MODNET_YANK_DONTWAIT = 1 };
+
+/* Takes back the last bytes written to `fd`, at most `len`, that TCP has not sent; their number, 0 where nothing is unsent.
+ * They are put into `buf` in the order of the stream. MODNET_PEEK: they stay where they are. `fd` is an application's
+ * intermediate socket, a right of modnet_getsockets that leads to a next module, or a TCP socket that no module has (then they
+ * come out of the kernel's send buffer: CAP_NET_ADMIN, no lock).
+ *
+ * MODNET_YANK_LOCK holds transmission from then on, and keeps others from taking bytes, until MODNET_YANK_UNLOCK (with len 0
+ * that is all that happens), a close, or the end of the process. Waits for modules, at most $MODNET_YANK_TIMEOUT seconds (1),
+ * unless MODNET_YANK_DONTWAIT.
+ *
+ * EAGAIN     the answer comes later, as EPOLL_YANK; or somebody else takes or holds the bytes; or the kernel cannot now
+ * EOPNOTSUPP a module of the chain gives nothing back, or no module has the bytes of this socket; or the kernel never can
+ * ETIMEDOUT  a module does not answer; the bytes go on
+ * EPERM      a plain TCP socket, and no CAP_NET_ADMIN; or the module is another user's
+ * EINVAL, EFAULT, EBADF, ENOTSOCK */
+int modnet_yank(int fd, void *buf, int len, int operation, int lock, int flags);
+
+/* For a module: how many of the last bytes that came from `left_fd` somebody takes back. Take back what you made of them
+ * (modnet_yank on the right socket), and write them as they had come.
+ *
+ * EAGAIN     nobody does, or not any more */
+int modnet_yank_request(int left_fd);
+
+/* Gives bytes back, in the order of the stream; the number of those for which there was room in the yank buffer
+ * ($MODNET_YANK_BUFFER bytes, 256 KiB). The answer is over when there are as many as were asked for, or with `len` 0.
+ *
+ * EAGAIN     nobody asks, or not any more
+ * EMSGSIZE   more than were asked for
+ * EINVAL, EFAULT, EBADF, ENOTSOCK */
+int modnet_yankwrite(int left_fd, const void *buf, int len);
 
 /* --- Inspection: the TCP state of a connection, read from memory --- */
 

@@ -44,15 +44,18 @@ def build(tools: list[list[str]], product: bool) -> dict[str, Any]:
 
     Raises where the product is to be measured and is missing or built for debugging.
     """
-    facts: dict[str, Any] = {
-        "commit": _output(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--abbrev=12"])
-    }
+    facts: dict[str, Any] = {"commit": commit(REPOSITORY)}
     if product:
         facts["modnet"] = _release_build()
     facts["python"] = platform.python_version()
     for argv in tools:
         facts[argv[0]] = _output(argv)
     return facts
+
+
+def commit(checkout: Path) -> str:
+    """Which commit a checkout stands at, and whether it has been changed since."""
+    return _output(["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"])
 
 
 def compile_c(source: Path, target: Path, *options: str) -> None:

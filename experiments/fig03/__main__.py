@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from rich.progress import Progress
 
 from experiments import net
 from experiments.common import cli, cpu
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, machine
+from experiments.common.machine import build, commit, machine
 from experiments.common.report import Report
 from experiments.fig03 import analysis, measure, plan, variants
 
@@ -35,6 +36,12 @@ def main() -> None:
         )
     parser.add_argument(
         "--prototype", action="store_true", help="add shim.c + forward.c where ../shared/prototypes exists"
+    )
+    parser.add_argument(
+        "--before",
+        type=Path,
+        metavar="DIR",
+        help="add the forwarder of another checkout, built by make build",
     )
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell (default {_FULL[0]})")
     parser.add_argument(
@@ -76,13 +83,15 @@ def _run(arguments: argparse.Namespace) -> Report:
     wanted = tuple(name for name in plan.VARIANTS if any(name in names for names in cells.values()))
     facts = machine() | {"congestion_control": arguments.congestion}
     built = build(_TOOLS, product=bool({*wanted} & {*plan.PRODUCT}))
+    if arguments.before:
+        built["before"] = commit(arguments.before)
     results: analysis.Results = {}
     with net.Hosts(arguments.congestion) as hosts:
         sizes = tuple(dict.fromkeys(cell.size for cell in cells))
         www = hosts.work / "www"
         sums = measure.write_data(www, sizes)
         stolen = cpu.stolen_s()
-        with variants.running(wanted, hosts, www) as started, cli.progress() as progress:
+        with variants.running(wanted, hosts, www, arguments.before) as started, cli.progress() as progress:
             bench = measure.Bench(hosts, started, sums, round_s, warm_s)
             for cell, names in cells.items():
                 results[cell] = _cell(bench, cell, names, rounds, progress)
@@ -102,7 +111,12 @@ def _cell(
 
 
 def _selection(arguments: argparse.Namespace) -> plan.Selection:
-    names = arguments.variants or tuple(name for name in plan.VARIANTS if name != plan.PROTOTYPE)
+    names = arguments.variants or tuple(name for name in plan.VARIANTS if name not in plan.ASKED)
+    if plan.BEFORE in names and not arguments.before:
+        raise ExperimentError("the variant before needs another build: name its checkout with --before DIR")
+    if arguments.before:
+        variants.python_of(arguments.before)
+        names = (*(name for name in names if name != plan.BEFORE), plan.BEFORE)
     if arguments.prototype and plan.PROTOTYPE not in names:
         names = (*names, plan.PROTOTYPE)
     if plan.PROTOTYPE in names and not variants.PROTOTYPES.is_dir():

@@ -83,6 +83,12 @@ def checks(results: Results) -> list[Check]:
             (cell, forwarder, plan.FRESH, "requests_per_s", ">= 0.97")
             for cell in (small, ten, kept, big, big_shaped)
         ),
+        # Late binding: what it costs where it is on, and that it costs nothing where it is off.
+        *((cell, plan.LATE, forwarder, "requests_per_s", ">= 0.95") for cell in (big, big_shaped)),
+        *(
+            (cell, forwarder, plan.BEFORE, "requests_per_s", ">= 0.98")
+            for cell in (small, ten, kept, big, big_shaped)
+        ),
     ]
     made = []
     for cell, variant, base, value, bound in bounds:

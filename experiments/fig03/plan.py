@@ -5,6 +5,8 @@
 | cell | one file size, in one mode (`new`: a connection each; `keep`: kept alive), on one link |
 | variant | what stands between nginx and the client |
 | fresh | the forwarder with `MODNET_PAIRS=fresh`: no pair outlives its flow |
+| late | the forwarder with `revocable=yes`: what is outbound waits where it can be taken back |
+| before | the forwarder of another build (`--before`), whose figures a change must not spoil |
 | checked cell | one that a bound is about; `--quick` and `--cells checked` measure only these |
 
 It must not measure.
@@ -15,18 +17,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-NATIVE, FORWARDER, FRESH, PYTHON, NGINX, HAPROXY, PROTOTYPE = (
+NATIVE, FORWARDER, FRESH, LATE, BEFORE, PYTHON, NGINX, HAPROXY, PROTOTYPE = (
     "native",
     "forwarder",
     "fresh",
+    "late",
+    "before",
     "python",
     "nginx-proxy",
     "haproxy",
     "prototype",
 )
 CHAINS = {"chain-2": 2, "chain-5": 5, "chain-10": 10}
-VARIANTS = (NATIVE, FORWARDER, FRESH, *CHAINS, PYTHON, NGINX, HAPROXY, PROTOTYPE)
-PRODUCT = (FORWARDER, FRESH, *CHAINS, PYTHON)
+VARIANTS = (NATIVE, FORWARDER, FRESH, LATE, BEFORE, *CHAINS, PYTHON, NGINX, HAPROXY, PROTOTYPE)
+ASKED = (BEFORE, PROTOTYPE)
+"""Variants that are measured where what they need was named."""
+PRODUCT = (FORWARDER, FRESH, LATE, *CHAINS, PYTHON)
 SIZES = {"100B": 100, "1KB": 1_000, "10KB": 10_000, "100KB": 100_000, "1MB": 1_000_000}
 MODES = ("new", "keep")
 LINKS: dict[str, int | None] = {"unshaped": None, "1gbit": 1_000}
@@ -48,10 +54,10 @@ class Cell:
 # short.
 _CHECKED: dict[Cell, tuple[str, ...]] = {
     Cell("100B", "new", "unshaped"): VARIANTS,
-    Cell("10KB", "new", "unshaped"): (NATIVE, FORWARDER, FRESH, PROTOTYPE),
-    Cell("1KB", "keep", "unshaped"): (NATIVE, FORWARDER, FRESH, PROTOTYPE),
-    Cell("1MB", "new", "unshaped"): (NATIVE, FORWARDER, FRESH, NGINX, HAPROXY, PROTOTYPE),
-    Cell("1MB", "new", "1gbit"): (NATIVE, FORWARDER, FRESH),
+    Cell("10KB", "new", "unshaped"): (NATIVE, FORWARDER, FRESH, BEFORE, PROTOTYPE),
+    Cell("1KB", "keep", "unshaped"): (NATIVE, FORWARDER, FRESH, BEFORE, PROTOTYPE),
+    Cell("1MB", "new", "unshaped"): (NATIVE, FORWARDER, FRESH, LATE, BEFORE, NGINX, HAPROXY, PROTOTYPE),
+    Cell("1MB", "new", "1gbit"): (NATIVE, FORWARDER, FRESH, LATE, BEFORE),
 }
 CHAIN_CELLS = (Cell("100B", "new", "unshaped"), Cell("1KB", "keep", "unshaped"))
 

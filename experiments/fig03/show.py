@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from experiments.common import draw
+from experiments.common import draw, tables
 from experiments.common.report import Report
 from experiments.fig03 import plan
 
@@ -18,8 +16,7 @@ _OUT = Path(__file__).with_name("out") / "fig03.png"
 
 def table(report: Report) -> None:
     """Prints a table for each cell, then the checks."""
-    # Piped, a table is as wide as it needs to be.
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = tables.console()
     for cell, rows in _by_cell(report.rows).items():
         made = Table("variant", title=cell, title_justify="left")
         for title in (
@@ -39,15 +36,7 @@ def table(report: Report) -> None:
         for row in rows:
             made.add_row(*_line(row))
         console.print(made)
-    made = Table("check", "value", "bound", "ok")
-    for check in report.checks:
-        made.add_row(
-            check.name,
-            "-" if check.value is None else f"{check.value:.3g}",
-            check.bound,
-            "yes" if check.ok else "[red]NO[/red]",
-        )
-    console.print(made)
+    tables.checks(console, report)
 
 
 def png(report: Report) -> Path:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.common import servers
+from experiments.common.errors import ExperimentError
 from experiments.common.machine import REPOSITORY, compile_c
 from experiments.common.servers import Server
 from experiments.fig03 import plan
@@ -33,8 +34,10 @@ class Started:
 
 
 @contextlib.contextmanager
-def running(names: tuple[str, ...], hosts: Hosts, www: Path) -> Iterator[dict[str, Started]]:
-    """Starts the variants, native (the proxies' origin) always; ends them all."""
+def running(
+    names: tuple[str, ...], hosts: Hosts, www: Path, before: Path | None = None
+) -> Iterator[dict[str, Started]]:
+    """Starts the variants, native (the proxies' origin) always; ends them all. `before`: another checkout."""
     with contextlib.ExitStack() as undo:
         started: dict[str, Started] = {}
         for number, name in enumerate((plan.NATIVE, *(n for n in names if n != plan.NATIVE))):
@@ -43,11 +46,24 @@ def running(names: tuple[str, ...], hosts: Hosts, www: Path) -> Iterator[dict[st
             server = Server(hosts.server, folder)
             undo.callback(server.stop)
             port = _FIRST_PORT + 2 * number
-            started[name] = _start(name, server, port, www)
+            started[name] = _start(name, server, port, www, before)
         yield started
 
 
-def _start(name: str, server: Server, port: int, www: Path) -> Started:
+def python_of(checkout: Path) -> Path:
+    """The Python that a checkout's `make build` has made, in which its own modnet is installed."""
+    python = checkout.resolve() / ".venv/bin/python"
+    built = [
+        python,
+        *checkout.glob("python/modnet/_native*.so"),
+        *checkout.glob("python/modnet/lib/*shim.so"),
+    ]
+    if len(built) < 3 or not python.exists():
+        raise ExperimentError(f"{checkout} is no checkout of ModNet that was built: run `make build` in it")
+    return python
+
+
+def _start(name: str, server: Server, port: int, www: Path, before: Path | None) -> Started:
     folder, keep_port = server.folder, port
     web = servers.nginx(folder, servers.files(port, www))
     if name == plan.NATIVE:
@@ -64,7 +80,13 @@ def _start(name: str, server: Server, port: int, www: Path) -> Started:
         if name == plan.FRESH:
             # Modules of its own, too: they would take a pool that is offered.
             environment = {"MODNET_RUNTIME_DIR": str(folder / "rt"), "MODNET_PAIRS": "fresh"}
-        server.start([sys.executable, "-m", "modnet", "run", *_modules(name), "--", *web], environment)
+        python: str | Path = sys.executable
+        if name == plan.BEFORE and before:
+            # In a place of its own: both builds' modules have one name.
+            environment = {"MODNET_RUNTIME_DIR": str(folder / "rt")}
+            python = python_of(before)
+        # -P: each imports its own, not what lies where this was started.
+        server.start([python, "-P", "-m", "modnet", "run", *_modules(name), "--", *web], environment)
     server.await_port(port)
     return Started(port, keep_port, stands_between=name not in {plan.NATIVE, plan.NGINX})
 
@@ -73,6 +95,8 @@ def _modules(name: str) -> list[str]:
     if name == plan.PYTHON:
         return ["-m", f"{Path(__file__).with_name('identity.py')}:Identity"]
     # Chains share their modules, by name: each is a process of its own.
+    if name == plan.LATE:
+        return ["-m", "forwarder,as=late,revocable=yes"]
     length = plan.CHAINS.get(name, 1)
     return [
         "-m",

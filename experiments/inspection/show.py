@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from experiments.common import draw
+from experiments.common import draw, tables
 from experiments.common.report import Report
 from experiments.inspection import plan
 from experiments.inspection.analysis import Results
@@ -23,7 +21,7 @@ _MOST_PANELS = 8
 
 def table(report: Report) -> None:
     """Prints every row's errors, then the checks."""
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = tables.console()
     made = Table(
         "what", "link, Mbit/s", "control", "place", "moments", title="Median error (90th percentile)"
     )
@@ -33,11 +31,7 @@ def table(report: Report) -> None:
         cells = [_cell(row["error"][name]) for name in ESTIMATORS]
         made.add_row(row["kind"], row["link"], row["control"], row["place"], str(row["moments"]), *cells)
     console.print(made)
-    made = Table("check", "value", "bound", "ok")
-    for check in report.checks:
-        value = "-" if check.value is None else f"{check.value:.3g}"
-        made.add_row(check.name, value, check.bound, "yes" if check.ok else "[red]NO[/red]")
-    console.print(made)
+    tables.checks(console, report)
 
 
 def png(results: Results) -> Path:

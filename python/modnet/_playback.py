@@ -8,6 +8,9 @@
 | None or anything but bytes from `outbound`, `inbound` | a TypeError, handled as if the hook had raised it |
 | a hook has raised | by `on_error`: the bytes at hand go on and both directions are native, or a reset |
 | `flow.forward()` | what the hook returns still goes on; the direction's hooks are not called again |
+| `flow.yield_to(names)` | what the hook returns goes to the new modules; `closed` is called, nothing else |
+| `flow.yield_to(names, "left")`, `"right"` | what the hook returns goes on; the flow stays |
+| a module of messages (`modnet.http`) | the framer is the engine's own |
 | `flow.reset()` | nothing goes on any more, what the hook returns included; `closed` is called |
 | what a `revocable` module passes on waits until it is sent | it is in `unsent` until the test calls `sent` |
 
@@ -20,7 +23,7 @@ import contextlib
 import errno
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from modnet.errors import UsageError
@@ -108,6 +111,39 @@ class PlayedFlow:
                 self._playback.limits[way] = (rate, burst)
         self._playback.commands.append(("limit", direction, rate, burst))
 
+    def yield_to(
+        self,
+        names: str | Sequence[str],
+        where: str = "replace",
+        *,
+        outbound: bytes = b"",
+        inbound: bytes = b"",
+        passed: bytes = b"",
+    ) -> None:
+        playback = self._playback
+        if where not in ("left", "right", "replace"):
+            raise ValueError(f'where is "left", "right" or "replace", not {where!r}')
+        if (where == "left" and inbound) or (where == "right" and outbound):
+            raise ValueError("these bytes do not pass new modules there: return them from a hook")
+        if playback.yielding is not None:
+            raise ValueError("the flow is yielded already; name all modules at once")
+        wanted = (names,) if isinstance(names, str) else tuple(names)
+        if not wanted:
+            raise OSError(errno.EINVAL, "a flow is yielded to 1 or more modules")
+        for name in wanted:
+            if playback.living is not None and name not in playback.living:
+                raise OSError(errno.ENOENT, f"no module named {name} is running")
+        playback.yielding = where
+        playback.carried["outbound"] += outbound
+        playback.carried["inbound"] += inbound
+        playback.carried["passed"] = passed
+        playback.commands.append(("yield_to", wanted, where))
+
+    def limit_unsent(self, most: int | None) -> None:
+        if most is not None and most < 1:
+            raise ValueError(f"most must be at least 1 byte, or None, not {most!r}")
+        self._playback.commands.append(("limit_unsent", most))
+
     @property
     def unsent(self) -> int:
         return len(self._playback.unsent)
@@ -173,6 +209,7 @@ class Playback:
         local: Address | None = ("192.0.2.2", 80),
         strict: bool = True,
         tcp: Any = None,
+        living: Collection[str] | None = None,
     ) -> None:
         self.module = module
         self.tcp = tcp
@@ -184,17 +221,25 @@ class Playback:
         self.limits: dict[str, tuple[float, int]] = {}
         """Rate and burst of each limited direction."""
         self.was_reset = False
+        self.living = living
+        """Modules that a flow can be yielded to; None: whatever is named."""
+        self.has_left = False
+        """Whether the flow was yielded to modules that replace this one."""
+        self.carried = {"outbound": b"", "inbound": b"", "passed": b""}
+        """What they read first, and what they are shown before that."""
+        self.yielding: str | None = None
         self.failures: list[tuple[str, Exception]] = []
         """Hook and exception, where `strict` is off."""
         self.commands: list[tuple[Any, ...]] = []
         """What the module asked of the flow, in order: `("forward", "both")`, `("limit", ...)`,
-        `("reset",)`.
+        `("yield_to", ("gzip",), "replace")`, `("reset",)`.
         """
         self.unsent = bytearray()
         """Of a `revocable` module: what it passed on outbound and TCP has not sent."""
         self.is_locked = False
         self._ended: set[str] = set()
         self._closed = False
+        self._messages = _Messages(self) if hasattr(module, "wanted") else None
         self._call("opened", self.flow)
 
     def outbound(self, data: bytes) -> bytes:
@@ -212,6 +257,19 @@ class Playback:
     def inbound_end(self) -> bytes:
         """The network will send no more; returns the last bytes that go on before the end does."""
         return self._end("inbound")
+
+    def outbound_silence(self) -> bytes:
+        """The application sends nothing for a while; returns what a module of messages flushes."""
+        return b"" if self._messages is None else self._messages.silence("outbound")
+
+    def inbound_silence(self) -> bytes:
+        """The network sends nothing for a while; returns what a module of messages flushes."""
+        return b"" if self._messages is None else self._messages.silence("inbound")
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the engine would count of a module of messages: `http_requests` and so on."""
+        return {} if self._messages is None else dict(self._messages.native.counters())
 
     def closed(self) -> None:
         """The flow is over."""
@@ -239,6 +297,8 @@ class Playback:
         if self.was_reset or not data:
             return b""
         self.flow._bytes[way] += len(data)
+        if self._messages is not None:
+            return self._messages.data(way, bytes(data))
         if way in self.forwarded or way not in type(self.module).hooks():
             return bytes(data)
         view = memoryview(bytes(data)).toreadonly()
@@ -251,11 +311,15 @@ class Playback:
     def _end(self, way: Way) -> bytes:
         self._expect_open(way)
         self._ended.add(way)
+        if self._messages is not None and not self.was_reset:
+            return self._messages.end(way)
         if self.was_reset or way in self.forwarded:
             return b""
         return cast(bytes, self._call(f"{way}_end", self.flow, fallback=b""))
 
     def _expect_open(self, way: Way) -> None:
+        if self.has_left:
+            raise UsageError(f"the module has yielded this flow: {way} goes to others")
         if self._closed or way in self._ended:
             raise UsageError(f"{way} is over in this playback: an event after its end cannot happen")
 
@@ -265,6 +329,8 @@ class Playback:
         try:
             result = getattr(self.module, hook)(*arguments)
             passed = None if fallback is None else self._passed(hook, result)
+            if self.yielding is not None:
+                return self._yielded(hook, passed)
         except Exception as error:
             if self.strict:
                 raise
@@ -280,6 +346,18 @@ class Playback:
                 return fallback
         return b"" if self.was_reset else passed
 
+    def _yielded(self, hook: str, passed: bytes | None) -> bytes | None:
+        if self.was_reset:
+            return b""
+        place, self.yielding = self.yielding, None
+        if place != "replace":
+            return passed
+        if passed is not None:
+            self.carried[hook.removesuffix("_end")] += passed
+        self.has_left = True
+        self.closed()
+        return b""
+
     def _passed(self, hook: str, result: object) -> bytes:
         if isinstance(result, bytes | bytearray | memoryview):
             return bytes(result)
@@ -289,3 +367,43 @@ class Playback:
         where = f"{type(self.module).__name__}.{hook}"
         wanted = "return the last bytes, or None" if end else "return data to pass it on, b'' to hold it back"
         raise TypeError(f"{where} returned {type(result).__name__}, which is not bytes: {wanted}")
+
+
+class _Messages:
+    """The framer's part, for a module that gets messages: the engine's own code, without its sockets."""
+
+    def __init__(self, playback: Playback) -> None:
+        # Here: a module that gets bytes is tested without the extension.
+        from modnet import _native
+
+        self._playback = playback
+        module = playback.module
+        module.__dict__["_hook_failed"] = self._failed
+        self._raised: Exception | None = None
+        self.native = _native.HttpPlayback(module, set(type(module).hooks()), playback.flow)
+
+    def data(self, way: Way, data: bytes) -> bytes:
+        return self._passed(self.native.data(way == "outbound", data))
+
+    def silence(self, way: Way) -> bytes:
+        return self._passed(self.native.silence(way == "outbound"))
+
+    def end(self, way: Way) -> bytes:
+        return self._passed(self.native.end(way == "outbound"))
+
+    def _passed(self, result: tuple[bytes, bool]) -> bytes:
+        passed, reset = result
+        playback = self._playback
+        if self._raised is not None and playback.strict:
+            raised, self._raised = self._raised, None
+            raise raised
+        if playback.forwarded:
+            self.native.give_up()
+        playback.was_reset |= reset
+        return b"" if playback.was_reset else passed
+
+    def _failed(self, hook: str, flow: Flow, exception: BaseException) -> None:
+        if isinstance(exception, Exception):
+            self._raised = exception
+            self._playback.failures.append((hook, exception))
+        type(self._playback.module)._hook_failed(self._playback.module, hook, flow, exception)

@@ -4,7 +4,7 @@
     stdout  one JSON object: {"ready": pid} or {"error", "errno", "status"}; then it is closed
 
 Afterwards input is /dev/null and output goes to the module's log. It ends on SIGTERM or SIGINT, on `modnet
-module stop`, or with its last user; flows get `drain` seconds.
+module stop`, or with its last user; flows get `drain` seconds. SIGHUP: see `Module.reload`.
 
 Rules: everything that can be wrong is told through stdout before it is closed, in one line; from then on in
 the log. Must not: write to the terminal of whoever started it, nor keep any of its descriptors.
@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from modnet.errors import ModnetError, UsageError
+from modnet.module import can_reload
 
 __all__ = ["main"]
 
@@ -89,7 +90,7 @@ class _Running:
             self.engine.start()
             self.log.open()
             faulthandler.enable(self.log.fileno())
-            _stop_on_signals(self.engine, spec.options.drain)
+            _obey_signals(self.engine, self.module, spec.options.drain)
         except BaseException:
             self.module._stop()
             self.log.end()
@@ -119,8 +120,9 @@ def _started(module: Any) -> None:
         raise UsageError(told) from error
 
 
-def _stop_on_signals(engine: Any, drain: float) -> None:
-    """SIGTERM and SIGINT drain; a second one ends at once.
+def _obey_signals(engine: Any, module: Any, drain: float) -> None:
+    """SIGTERM and SIGINT drain; a second one ends at once. SIGHUP has a module that can do so read its files
+    anew; what is wrong with them stands in the log.
 
     The main thread is in `wait`, outside Python, where no handler runs: the interpreter writes each signal's
     number into a pipe, and a thread reads it. (Blocking the signals instead would be inherited by what a
@@ -133,14 +135,21 @@ def _stop_on_signals(engine: Any, drain: float) -> None:
     def ignore(number: int, frame: FrameType | None) -> None:
         """The pipe tells; but without a handler there is nothing to tell."""
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if can_reload(module):
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, ignore)
 
     def wait() -> None:
-        os.read(reader, 1)
-        engine.stop(drain)
-        os.read(reader, 1)
-        engine.stop(0.0)
+        left = [drain, 0.0]
+        while left:
+            (number,) = os.read(reader, 1)
+            if number == signal.SIGHUP:
+                _, wrong = module._reload()
+                print(f"SIGHUP: {wrong}" if wrong else "SIGHUP: read anew")
+            else:
+                engine.stop(left.pop(0))
 
     threading.Thread(target=wait, name="modnet-signals", daemon=True).start()
 

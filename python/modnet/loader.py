@@ -35,7 +35,7 @@ from modnet import settings
 from modnet._check import check_module
 from modnet._import import digest_of, import_file, import_name, told
 from modnet._spec import RESERVED, Options, Spec, is_file, parse, split_file
-from modnet.errors import UsageError, suggestion
+from modnet.errors import ModnetError, UsageError, suggestion
 from modnet.module import Module
 
 __all__ = [
@@ -55,7 +55,9 @@ ENTRY_POINTS = "modnet.modules"
 """The entry-point group of third-party modules; an entry is `name = "package.module:Class"`."""
 
 BUILT_IN = {
+    "filter": "modnet.modules.filter:Filter",
     "forwarder": "modnet.modules.forwarder:Forwarder",
+    "gzip": "modnet.modules.gzip:Gzip",
     "tap": "modnet.modules.tap:Tap",
     "throttle": "modnet.modules.throttle:Throttle",
 }
@@ -86,6 +88,9 @@ def load(spec: Spec) -> Module:
         module = cls(checked)
     except ValueError as refused:
         raise UsageError(f"{where}: {refused}") from None
+    except ModnetError:
+        # It says what is wrong by itself.
+        raise
     except Exception as error:
         raise UsageError(told(error, digest_of(sys.modules[cls.__module__])[0] or where)) from error
     if spec.name is not None:

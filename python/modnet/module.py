@@ -10,8 +10,10 @@ to decide about, and never enters Python for a hook that the class has left alon
 | a connection was stolen | `opened(flow)` | |
 | the application has sent | `outbound(flow, data)` | the bytes that go on to the network |
 | the network has sent | `inbound(flow, data)` | the bytes that go on to the application |
+| outbound bytes are taken back | `yank_requested(flow, length)` | the last `length`, as they had come |
 | that direction has ended | `outbound_end(flow)`, `inbound_end(flow)` | last bytes, or None |
 | the flow is over | `closed(flow)` | |
+| it is told to read its files anew | `reload()` | |
 | once, after the last flow | `stop()` | |
 
 Rules: all hooks of one flow run in one thread, one after the other, so what belongs to a flow (`flow.seen =
@@ -29,12 +31,14 @@ module is loaded, checked and tested without an engine.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from modnet._failures import Failures
 from modnet._timers import Timer, Timers
+from modnet.errors import ModnetError, UsageError
 
 if TYPE_CHECKING:
     from modnet.flow import Flow
@@ -44,15 +48,16 @@ __all__ = ["HOOKS", "Data", "Module", "NoSettings", "kebab_case"]
 Data: TypeAlias = bytes | bytearray | memoryview
 """What a hook may return."""
 
-HOOKS: dict[str, int] = {
-    "opened": 1,
-    "outbound": 2,
-    "inbound": 2,
-    "outbound_end": 1,
-    "inbound_end": 1,
-    "closed": 1,
+HOOKS: dict[str, tuple[str, ...]] = {
+    "opened": ("flow",),
+    "outbound": ("flow", "data"),
+    "inbound": ("flow", "data"),
+    "outbound_end": ("flow",),
+    "inbound_end": ("flow",),
+    "closed": ("flow",),
+    "yank_requested": ("flow", "length"),
 }
-"""Every hook, and how many arguments it is called with (`flow`, or `flow, data`)."""
+"""Every hook of a module that gets bytes, and what it is called with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,6 +96,10 @@ class Module:
     Settings: ClassVar[type[Any]] = NoSettings
     settings: Any
 
+    _HOOKS: ClassVar[dict[str, tuple[str, ...]]] = HOOKS
+    # Who has them all, and does nothing in them.
+    _HOOKS_OF: ClassVar[type[Module]]
+
     def __init__(self, settings: Any = None) -> None:
         """Takes the settings, checked already. Who overrides this opens nothing here, but in `start`."""
         self.settings = type(self).Settings() if settings is None else settings
@@ -107,6 +116,12 @@ class Module:
 
     def stop(self) -> None:
         """Called once after the last flow, also after a failed `start` of the engine: undo `start`."""
+
+    def reload(self) -> None:
+        """Called when the module is told to read its files anew (`modnet module reload NAME`, SIGHUP), in a
+        thread of its own. Raise UsageError where they are wrong, having changed nothing.
+        """
+        raise UsageError(f"module {self.name} has nothing to read anew")
 
     def every(self, seconds: float, call: Callable[..., object], *arguments: Any) -> Timer:
         """Calls `call(*arguments)` every so many seconds until `stop`, or until the timer's `cancel()`.
@@ -148,6 +163,16 @@ class Module:
         """The network will send no more; return what was held back for the application, or None."""
         return None
 
+    def yank_requested(self, flow: Flow, length: int) -> Data:
+        """The application, or a module before, takes the last `length` bytes back that came outbound.
+
+        Take back what was made of them (`flow.yank`), and return them as they had come: the last of the
+        stream, in its order, at most `length`; fewer where the rest has been sent. A module that leaves
+        `outbound` alone is answered by the engine; one that has `outbound` and not this gives nothing back,
+        and whoever asks hears EOPNOTSUPP.
+        """
+        raise NotImplementedError
+
     def closed(self, flow: Flow) -> None:
         """The flow is over, however it ended. Called once for every flow; nothing can be sent any more."""
 
@@ -156,7 +181,8 @@ class Module:
     @classmethod
     def hooks(cls) -> frozenset[str]:
         """The hooks that this class overrides: the only ones that are ever called."""
-        return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Module, hook))
+        base = cls._HOOKS_OF
+        return frozenset(hook for hook in cls._HOOKS if getattr(cls, hook) is not getattr(base, hook))
 
     def _all_timers(self) -> Timers:
         # As with `_failures` below.
@@ -164,8 +190,22 @@ class Module:
         return timers
 
     def _timer_failed(self, call: str, exception: BaseException) -> None:
+        self._failed_in(call, exception, "a timer")
+
+    def _failed_in(self, call: str, exception: BaseException, where: str = "the module") -> None:
         failures: Failures = self.__dict__.setdefault("_failures", Failures())
-        failures.report(type(self).__name__, call, "a timer", exception)
+        failures.report(type(self).__name__, call, where, exception)
+
+    def _reload(self) -> tuple[int, str]:
+        """For the engine: 0, or an errno and what is wrong."""
+        try:
+            self.reload()
+        except ModnetError as error:
+            return (errno.EINVAL if can_reload(self) else errno.EOPNOTSUPP), str(error)
+        except Exception as error:
+            self._failed_in("reload", error)
+            return errno.EINVAL, f"{type(self).__name__}.reload raised {type(error).__name__}: {error}"
+        return 0, ""
 
     def _stop(self) -> None:
         """The end of a module: of its timers, then its own."""
@@ -179,6 +219,14 @@ class Module:
         failures: Failures = self.__dict__.setdefault("_failures", Failures())
         peer = "an unknown peer" if flow.peer is None else "{}:{}".format(*flow.peer)
         failures.report(type(self).__name__, hook, f"flow {flow.id} from {peer}", exception)
+
+
+Module._HOOKS_OF = Module
+
+
+def can_reload(module: Module) -> bool:
+    """Whether it has files that can be read anew."""
+    return type(module).reload is not Module.reload
 
 
 def kebab_case(name: str) -> str:

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 
-HELLO, NEW, NO_SLOT, VERSION, MAX_CHAIN = 1, 2, 0xFFFFFFFF, 1, 16
+HELLO, NEW, NO_SLOT, VERSION, MAX_CHAIN = 1, 2, 0xFFFFFFFF, 2, 16
 
 
 def main() -> None:
@@ -24,7 +24,7 @@ def main() -> None:
     names = b"".join(name.encode().ljust(32, b"\0") for name in chain).ljust(32 * MAX_CHAIN, b"\0")
     hello = (
         struct.pack(
-            "<II6I16s",
+            "<II7I16s",
             NO_SLOT,
             HELLO,
             VERSION,
@@ -32,6 +32,7 @@ def main() -> None:
             int(record),
             os.getpid(),
             0,
+            len(chain),
             len(chain),
             bytes.fromhex(token),
         )

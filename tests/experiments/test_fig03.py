@@ -45,7 +45,7 @@ def test_the_full_plan_measures_every_size_mode_and_link():
 def test_the_checked_cells_are_those_that_the_checks_use():
     cells = plan.cells(plan.Selection(plan.VARIANTS, checked_only=True))
     made = {cell: {name: [sample(1.0)] for name in names} for cell, names in cells.items()}
-    assert len(analysis.checks(made)) == 22
+    assert len(analysis.checks(made)) == 29
     assert {check.name.split(":")[0] for check in analysis.checks(made)} == {
         *map(str, cells),
         "rounds with errors",
@@ -130,6 +130,27 @@ def test_a_tiny_run_prints_one_object_with_every_part():
     assert report["checks"] == [{"name": "rounds with errors", "value": 0.0, "bound": "== 0", "ok": True}]
 
 
+@pytest.mark.root
+@pytest.mark.slow
+def test_late_binding_and_another_build_are_measured_in_the_same_rounds():
+    done = run(
+        *("--json", "--rounds", "1", "--seconds", "0.4", "--variants", "forwarder,late", "--sizes", "1MB"),
+        *("--modes", "new", "--links", "unshaped", "--before", str(REPOSITORY)),
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert {row["variant"] for row in report["rows"]} == {"native", "forwarder", "late", "before"}
+    assert all(row["ok"] for row in report["rows"]), report["rows"]
+    assert report["build"]["before"] == report["build"]["commit"]
+    assert by_bound(report, ">= 0.95").endswith("late / forwarder")
+    assert by_bound(report, ">= 0.98").endswith("forwarder / before")
+
+
+def by_bound(report, bound):
+    (found,) = [check["name"] for check in report["checks"] if check["bound"] == bound]
+    return found
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
@@ -138,6 +159,8 @@ def test_a_tiny_run_prints_one_object_with_every_part():
         (("--rounds", "0", "--variants", "native"), "--rounds"),
         (("--seconds", "0.01", "--variants", "native"), "--seconds"),
         (("--quick", "--sizes", "100KB"), "nothing to measure"),
+        (("--variants", "before"), "--before"),
+        (("--before", "/tmp"), "make build"),
     ],
 )
 def test_a_mistake_is_named(arguments, word):

@@ -67,7 +67,7 @@ async def module(ups: list[Running], tree: Tree) -> None:
     flows: list[Traffic] = []
 
     async def one(up: Running, died: asyncio.Future[float]) -> None:
-        async with traffic(up.place.port, tree) as flowing:
+        async with traffic(up.place, tree) as flowing:
             flows.append(flowing)
             await flowing.more(100)
             death = await died
@@ -99,7 +99,7 @@ async def module(ups: list[Running], tree: Tree) -> None:
 async def graceful_stop(up: Running, tree: Tree) -> None:
     """A module that is told to stop lets its flows end: not one connection notices."""
     ((name, pid),) = up.modules().items()
-    async with traffic(up.place.port, tree) as flowing:
+    async with traffic(up.place, tree) as flowing:
         await flowing.more(100)
         await asyncio.to_thread(modnet, up, "module", "stop", name, "--drain", "60")
         assert parents().get(pid, (0, "Z"))[1] == "Z", "stop returned before the module had ended"
@@ -115,7 +115,7 @@ async def graceful_stop(up: Running, tree: Tree) -> None:
 async def link(up: Running, tree: Tree, name: str, spec: str) -> None:
     """One module of a chain dies: its neighbour passes it over; started again, it is in the chain again."""
     others = {other: pid for other, pid in up.modules().items() if other != name}
-    async with traffic(up.place.port, tree) as flowing:
+    async with traffic(up.place, tree) as flowing:
         await flowing.more(100)
         death = await asyncio.to_thread(kill_and_wait, up.modules()[name])
         await flowing.more(200)
@@ -131,7 +131,7 @@ async def worker(up: Running, tree: Tree) -> None:
     """One of the server's workers dies; its connections end, and new ones reach the others."""
     children = [pid for pid in up.family() if pid != up.pid]
     modules = up.modules()
-    async with traffic(up.place.port, tree) as flowing:
+    async with traffic(up.place, tree) as flowing:
         await flowing.more(100)
         death = await asyncio.to_thread(kill_and_wait, children[0])
         await flowing.more(200)
@@ -145,7 +145,7 @@ async def master(up: Running, tree: Tree) -> None:
     """The command itself dies; its workers serve on, with their module, until they are killed too."""
     children = [pid for pid in up.family() if pid != up.pid]
     modules = up.modules()
-    async with traffic(up.place.port, tree) as flowing:
+    async with traffic(up.place, tree) as flowing:
         await flowing.more(100)
         death = await asyncio.to_thread(kill_and_wait, up.pid)
         await flowing.more(200)
@@ -164,7 +164,7 @@ async def master(up: Running, tree: Tree) -> None:
 
 async def everything_at_once(up: Running, tree: Tree) -> None:
     """Master, workers and modules die together."""
-    async with traffic(up.place.port, tree) as flowing:
+    async with traffic(up.place, tree) as flowing:
         await flowing.more(100)
         flowing.stopped = True
         for pid in [*up.family(), *up.modules().values()]:

@@ -50,7 +50,7 @@ class Ground:
     killed: Counter[str] = field(default_factory=Counter)
 
     def traffic(self) -> contextlib.AbstractAsyncContextManager[Traffic]:
-        return patterns(self.place.port, self.numbers, CLIENTS)
+        return patterns(self.place, self.numbers, CLIENTS)
 
     def children(self) -> list[int]:
         """The master's own: workers, and the process that is passed connections."""

@@ -39,6 +39,8 @@ NAMES = (
     "pairs_io_uring",
     "begins_joined",
     "returned",
+    "yielded",
+    "pairs_yielded",
 )
 # Of an accepted socket: stolen, or why not.
 ACCEPTS = (*NAMES[:9], "module_full")

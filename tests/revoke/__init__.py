@@ -1,0 +1,1 @@
+"""Revocation: bytes taken back through chains, by applications and by modules."""

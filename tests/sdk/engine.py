@@ -91,11 +91,11 @@ class Wire:
 class Stage:
     """A module that runs; `flow()` is a stolen connection."""
 
-    def __init__(self, module: Module, runtime: Path) -> None:
+    def __init__(self, module: Module, runtime: Path, name: str = NAME) -> None:
         self.module = module
         self._engine = _native.Engine(
             module,
-            name=NAME,
+            name=name,
             runtime_dir=str(runtime),
             hooks=module.hooks(),
             spec="{}",
@@ -108,12 +108,12 @@ class Stage:
         self._engine.start()
         self._waiter = threading.Thread(target=self._engine.wait)
         self._waiter.start()
-        queues = sorted((runtime / "modules" / NAME).glob("steal.*"))
+        queues = sorted((runtime / "modules" / name).glob("steal.*"))
         assert queues
         self._queue = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._queue.connect(str(queues[0]))
-        chain = NAME.encode().ljust(32, b"\0") + bytes(32 * (CHAIN - 1))
-        hello = struct.pack("<6I16s", 1, 0, 0, os.getpid(), 0, 1, bytes(16)) + chain
+        chain = name.encode().ljust(32, b"\0") + bytes(32 * (CHAIN - 1))
+        hello = struct.pack("<7I16s", 2, 0, 0, os.getpid(), 0, 1, 1, bytes(16)) + chain
         self._queue.send(struct.pack("<II", NO_SLOT, HELLO) + hello)
         self._wires: list[Wire] = []
 
@@ -140,9 +140,9 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(module: Module, runtime: Path) -> Iterator[Stage]:
+def stage(module: Module, runtime: Path, name: str = NAME) -> Iterator[Stage]:
     """The module in an engine of its own."""
-    running = Stage(module, runtime)
+    running = Stage(module, runtime, name)
     try:
         yield running
     finally:

@@ -40,6 +40,11 @@ def test_every_example_holds_one_module(path: Path) -> None:
     assert isinstance(load(parse(str(path) + needs)), Module)
 
 
+def test_an_application_yields_its_socket_in_three_lines() -> None:
+    lines = (EXAMPLES / "own_socket/server.py").read_text().splitlines()
+    assert 0 < sum("calls" in line for line in lines) <= 3
+
+
 def test_redact_replaces_words_and_keeps_the_length() -> None:
     made = example("redact.py,word=secret,word=sec")
     assert check_chunking(lambda: type(made)(made.settings), b"a secret, a sec, a secre") == (

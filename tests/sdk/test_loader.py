@@ -143,7 +143,7 @@ def test_any_text_is_a_spec_or_a_one_line_error(text: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_built_in_modules_have_names(name: str) -> None:
-    extra = {"throttle": ",rate=1MB", "tap": ",file=/x"}.get(name, "")
+    extra = {"throttle": ",rate=1MB", "tap": ",file=/x", "filter": ",rules=/dev/null"}.get(name, "")
     module = load(parse(name + extra))
     assert (module.name, type(module).name) == (name, name)
     assert name in [found.name for found in available()]

@@ -43,5 +43,5 @@ def test_the_throttle_refuses_what_would_stop_or_confuse(bad: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_every_setting_of_a_built_in_module_has_a_help_text(name: str) -> None:
-    extra = {"throttle": ",rate=1MB", "tap": ",file=/x"}.get(name, "")
+    extra = {"throttle": ",rate=1MB", "tap": ",file=/x", "filter": ",rules=/dev/null"}.get(name, "")
     assert all(info.help for info in describe(type(load(parse(name + extra))).Settings))

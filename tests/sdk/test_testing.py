@@ -330,7 +330,7 @@ def test_the_played_flow_has_the_members_of_the_real_one() -> None:
     tree = ast.parse((PACKAGE / "_native.pyi").read_text())
     stub = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Flow")
     wanted = {
-        node.name: [argument.arg for argument in node.args.args]
+        node.name: [argument.arg for argument in node.args.args + node.args.kwonlyargs]
         for node in stub.body
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
     }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 HELLO, NEW = 1, 2
 POOLED = 1
-HELLO_BYTES = 8 + 40 + 32 * 16
+HELLO_BYTES = 8 + 44 + 32 * 16
 RESET_NOW = struct.pack("ii", 1, 0)
 # crates/abi/src/fault.rs
 FAULT = 1 << 30
@@ -142,8 +142,11 @@ class Peer:
             assert len(fds) == 2 * (struct.unpack_from("<I", data, 12)[0] & POOLED), fds
             for fd in fds:
                 os.close(fd)
-            version, flags, record, pid, position, length, token = struct.unpack_from("<6I16s", data, 8)
-            names = [data[48 + 32 * i : 80 + 32 * i].rstrip(b"\0").decode() for i in range(16)]
+            version, flags, record, pid, position, length, until, token = struct.unpack_from(
+                "<7I16s", data, 8
+            )
+            names = [data[52 + 32 * i : 84 + 32 * i].rstrip(b"\0").decode() for i in range(16)]
+            assert until == length
             assert names[position] == self.directory.name, (names, position)
             greeted.append(Hello(version, flags, record, pid, position, tuple(names[:length]), token))
             self.hellos.append(greeted[-1])

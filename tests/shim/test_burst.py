@@ -6,6 +6,7 @@ waits it reads from its record; what has come it sees by a call that no hook kno
 nothing.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from shutil import rmtree
@@ -261,4 +262,89 @@ def test_a_module_that_goes_meanwhile(host: Host, dying: Module, look: str, seco
     said = host.drive(
         [sys.executable, "-c", PRELUDE + SERVER + body], {"stop": lambda _: dying.modnet("stop", "peer")}
     )
+    assert said == ["=('done',)"]
+
+
+def test_an_end_of_another_that_has_the_same_data(host: Host, dying: Module) -> None:
+    """It is shown, once."""
+    host.record = dying.record()
+    body = LOST.replace(
+        'sync("stop")\n',
+        """
+one, other = socket.socketpair()
+event = struct.pack("<IQ", select.EPOLLIN | select.EPOLLET, fds[0])
+assert libc.epoll_ctl(sleeper.fileno(), 1, one.fileno(), event) == 0
+other.close()
+sync("stop")
+told = sleeper.poll()
+assert [fd for fd, _ in told if fd != readable] == [fds[0]], told
+""",
+    )
+    said = host.drive(
+        [sys.executable, "-c", PRELUDE + SERVER + body.replace("LOOK", "").replace("RETURNED", "3")],
+        {"stop": lambda _: dying.modnet("stop", "peer")},
+    )
+    assert said == ["=('done',)"]
+
+
+# Died, but for its ends of the queues' connections: so a process that is dying stands for a while, since it
+# closes one descriptor after the other.
+DYING = """
+clients, fds = burst(3)
+before = joined()
+sync("die")
+LOOK
+"""
+
+
+@pytest.fixture
+def queues(dying: Module) -> Iterator[list[int]]:
+    """Descriptors that the test holds of a module that it kills."""
+    held: list[int] = []
+    try:
+        yield held
+    finally:
+        for fd in held:
+            os.close(fd)
+
+
+def test_a_module_that_is_dying_while_its_queue_takes_messages_still(
+    host: Host, dying: Module, queues: list[int]
+) -> None:
+    """Who has seen its end sends it nothing: what is sent then is lost, and the event has been seen."""
+    host.record = dying.record()
+    body = DYING.replace("LOOK", "") + LOST[LOST.index("LOOK") :].replace("LOOK", LOOKS[1]).replace(
+        "RETURNED", "3"
+    )
+    said = host.drive(
+        [sys.executable, "-c", PRELUDE + SERVER + body], {"die": lambda _: queues.extend(dying.die())}
+    )
+    assert said == ["=('done',)"]
+
+
+def test_begins_that_a_dying_module_has_taken(host: Host, dying: Module, queues: list[int]) -> None:
+    """They are lost with it, and the application is told, though the end came while they waited."""
+    host.record = dying.record()
+    body = (
+        DYING.replace("LOOK", LOOKS[0])
+        + """
+assert joined() == before + 3 and returned() == 0, returned()
+told = dict(sleeper.poll())
+for fd, client in zip(fds, clients):
+    assert told[fd] & select.EPOLLHUP, told
+    assert call(os.read, fd, 9) in (b"", "ECONNRESET")
+    os.close(fd)
+sync("rest")
+for client in clients:
+    assert call(client.recv, 9) in (b"", "ECONNRESET")
+out("done")
+"""
+    )
+
+    def rest(_: object) -> None:
+        while queues:
+            os.close(queues.pop())
+
+    steps = {"die": lambda _: queues.extend(dying.die()), "rest": rest}
+    said = host.drive([sys.executable, "-c", PRELUDE + SERVER + body], steps)
     assert said == ["=('done',)"]

@@ -53,7 +53,7 @@ def test_a_socket_is_stolen(host: Host) -> None:
     assert serve(host) == STOLEN
     assert host.record.counters() == {"stolen": 1, "connects": 1}
     [hello] = peer.hellos
-    assert (hello.version, hello.flags, hello.position, hello.chain) == (1, 0, 0, ("peer",))
+    assert (hello.version, hello.flags, hello.position, hello.chain) == (2, 0, 0, ("peer",))
     assert (hello.record, hello.token) == (os.getpid(), host.record.token)
 
 

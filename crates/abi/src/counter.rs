@@ -56,7 +56,7 @@ counters! {
     PairsNew = 17, "pairs_new";
     /// Flows that got a pair which had carried another.
     PairsReused = 18, "pairs_reused";
-    /// Pairs closed with their flow: the network's end was shown on them first.
+    /// Pairs closed with their flow: the network's end was shown on them first, or their module has yielded it.
     PairsDirty = 19, "pairs_dirty";
     /// Pairs closed with their flow: bytes lay unread in them.
     PairsUnread = 20, "pairs_unread";
@@ -90,6 +90,10 @@ counters! {
     BeginsJoined = 34, "begins_joined";
     /// Given back to the application: their begin waited for others, and could not be sent any more. (`stolen` has them.)
     Returned = 35, "returned";
+    /// Sockets that the application has yielded to modules itself.
+    Yielded = 36, "yielded";
+    /// Pairs that end with their descriptor: the application has yielded it.
+    PairsYielded = 37, "pairs_yielded";
 }
 
 #[cfg(test)]

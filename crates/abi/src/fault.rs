@@ -2,6 +2,7 @@
 //!
 //! No error can be put on a UNIX socket, so it is left on the real one, which both sides hold, in a place that nobody else
 //! uses: its send timeout. The real socket never waits; the application's own timeouts stand on the intermediate one.
+//! The other way, through a chain, a pair's end is given a name before it is closed: its peer can ask for that still.
 
 /// Some 34 years: no application waits so long.
 const NONE: i64 = 1 << 30;
@@ -20,6 +21,10 @@ pub fn errno(seconds: i64) -> Option<i32> {
     let errno = seconds.checked_sub(NONE)?;
     (1..ERRORS).contains(&errno).then_some(errno as i32)
 }
+
+/// How the name of a pair's end begins whose close is a reset: a module's word for the next one. What follows, its cookie,
+/// makes it nobody else's.
+pub const RESET: [u8; 14] = *b"\0modnet-reset:";
 
 #[cfg(test)]
 mod tests {

@@ -21,11 +21,12 @@ use crate::hooks::Hooks;
 use crate::pairs::Pairs;
 use crate::poll::Waker;
 use crate::registry::Registration;
+use crate::revoke::{Step, Ticket, Yanker};
 use crate::runtime::Runtime;
 use crate::stats::Stats;
 use crate::steal::Receiver;
 use crate::users::Users;
-use crate::worker::{Order, Shared, Worker};
+use crate::worker::{Ask, Found, Order, Shared, Worker};
 
 /// How long a list of flows waits for a busy worker.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -218,9 +219,58 @@ impl Subject for Inner {
         }
     }
 
+    fn yanker(&self) -> Option<&dyn Yanker> {
+        Some(self)
+    }
+
     fn stop(&self, drain: Duration) {
         Inner::stop(self, drain);
     }
+
+    fn reload(&self) -> Result<()> {
+        self.shared.hooks.reload()
+    }
+}
+
+impl Yanker for Inner {
+    fn take(&self, ino: u32, session: u64, length: usize) -> Result<Step> {
+        for (worker, handle) in self.workers.iter().enumerate() {
+            let (answer, found) = channel();
+            handle.tell(Order::Yank(Ask::Take { ino, session, length, answer }));
+            let ticket = |flow| Ticket { worker, flow, session };
+            match found.recv_timeout(PATIENCE) {
+                Ok(None) => {}
+                Ok(Some(Ok(Found::Ready(flow, bytes)))) => return Ok(Step::Ready(ticket(flow), bytes)),
+                Ok(Some(Ok(Found::More(flow, missing, next)))) => {
+                    return Ok(Step::More(ticket(flow), missing, next))
+                }
+                Ok(Some(Err(error))) => return Err(error),
+                Err(_) => {
+                    // It comes to it later, and forgets it at once.
+                    handle.tell(Order::Yank(Ask::Forget { session }));
+                    return Err(busy());
+                }
+            }
+        }
+        Err(Error::new(libc::ENOENT, "no flow of this module has that socket"))
+    }
+
+    fn supply(&self, ticket: Ticket, bytes: Vec<u8>) -> Result<Vec<u8>> {
+        let (answer, found) = channel();
+        let Ticket { worker, flow, session } = ticket;
+        self.workers[worker].tell(Order::Yank(Ask::Supply { flow, session, bytes, answer }));
+        let found = found.recv_timeout(PATIENCE).map_err(|_| busy())?;
+        found.ok_or_else(|| Error::new(libc::ENOTCONN, "the flow is over"))
+    }
+
+    fn settle(&self, ticket: Ticket, taken: usize, hold: bool) {
+        let Ticket { worker, flow, session } = ticket;
+        self.workers[worker].tell(Order::Yank(Ask::Settle { flow, session, taken, hold }));
+    }
+}
+
+fn busy() -> Error {
+    Error::new(libc::ETIMEDOUT, "the module's worker does not answer: a hook of the module takes too long")
 }
 
 fn spawn(

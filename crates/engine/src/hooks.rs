@@ -7,10 +7,14 @@ use std::any::Any;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use modnet_abi::record::MAX_CHAIN;
 use modnet_inspect::watch::Watch;
 use modnet_revoke::queue::outlet::Outlet;
 
+use crate::error::{Error, Result};
 use crate::flow::Way;
+use crate::revoke::Next;
+use crate::steal::doors::Doors;
 
 /// Which hooks a module has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub struct Wants {
     pub end: [bool; 2],
     /// `closed`.
     pub closed: bool,
+    /// `yank_requested`.
+    pub yank_requested: bool,
 }
 
 impl Wants {
@@ -44,14 +50,67 @@ pub struct Origin {
     pub chain: Vec<String>,
     /// This module's place in it.
     pub position: usize,
+    /// How far in it flows are still to be passed on; see [`modnet_abi::steal::Hello::until`].
+    pub until: usize,
     /// Proof that the chain was applied.
     pub token: [u8; 16],
     /// Whether a flow is reset when the rest of its chain cannot be reached.
     pub fail_closed: bool,
 }
 
-/// A flow at its beginning.
+/// Where modules that a flow is yielded to come, seen from the one that yields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Between it and its neighbour towards the application.
+    Left,
+    /// Between it and its neighbour towards the network.
+    Right,
+    /// Where it is: it leaves.
+    Replace,
+}
+
+impl Origin {
+    /// The chain with `names` put in, as the first of them sees it; and the yielding module's own place then, unless it leaves.
+    ///
+    /// # Errors
+    /// EINVAL: no names, or too many for a chain.
+    pub fn yielded(&self, names: &[String], place: Place) -> Result<(Self, Option<Self>)> {
+        let (at, leaves) = match place {
+            Place::Left => (self.position, 0),
+            Place::Right => (self.position + 1, 0),
+            Place::Replace => (self.position, 1),
+        };
+        let mut chain = self.chain.clone();
+        chain.splice(at..at + leaves, names.iter().cloned());
+        if names.is_empty() || chain.len() > MAX_CHAIN {
+            let long =
+                format!("a flow is yielded to 1 or more modules, and its chain has at most {MAX_CHAIN}");
+            return Err(Error::new(libc::EINVAL, long));
+        }
+        let first = Self { chain, position: at, until: at + names.len(), ..self.clone() };
+        let own = (leaves == 0).then(|| {
+            let position = self.position + if place == Place::Left { names.len() } else { 0 };
+            Self { position, until: position + 1, ..first.clone() }
+        });
+        Ok((first, own))
+    }
+}
+
+/// A module yields a flow.
 #[derive(Clone, Debug)]
+pub struct Yield {
+    /// To whom, nearest to the application first.
+    pub names: Vec<String>,
+    /// Where they come.
+    pub place: Place,
+    /// By way: what the module has read and holds; the new modules read it first.
+    pub held: [Vec<u8>; 2],
+    /// What came from the network and has passed already; the new modules are shown it before that.
+    pub passed: Vec<u8>,
+}
+
+/// A flow at its beginning.
+#[derive(Clone)]
 pub struct Opened {
     /// Unique in this process.
     pub id: u64,
@@ -65,19 +124,32 @@ pub struct Opened {
     pub at: f64,
     /// The TCP state of the real socket.
     pub tcp: Arc<Watch>,
+    /// Whom it can be yielded to.
+    pub doors: Arc<Doors>,
     /// Where what is outbound can be taken back; None: nobody may.
     pub outlet: Option<Arc<Outlet>>,
+    /// Where the rest of what was passed on may be taken back: in a chain, for a module that is revocable.
+    pub next: Option<Arc<Next>>,
 }
 
 /// What a hook asks of the engine besides its result.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Orders {
     /// These ways go native from the next byte on.
     pub forward: [bool; 2],
     /// `Some(None)` lifts a way's limit, `Some(Some((rate, burst)))` sets it: bytes a second, bytes.
     pub limit: [Option<Option<(f64, u32)>>; 2],
+    /// So many of the next bytes of a way pass without the hook, as natively as those of a way that has none.
+    pub skip: [Option<u64>; 2],
+    /// Call [`Hooks::woken`] after so many nanoseconds; the time that was set before counts no more.
+    pub wake: Option<u64>,
+    /// Keep at most about so many bytes in the real socket that TCP has not sent, and the rest where it can still be
+    /// decided about; 0: as the system does. Without effect where the next module has the socket.
+    pub unsent: Option<u32>,
     /// End the flow now.
     pub reset: bool,
+    /// Other modules get it, before what the hook returns goes on. What [`Place::Replace`] brings them is that as well.
+    pub yielding: Option<Yield>,
 }
 
 /// How a hook on data ended.
@@ -135,9 +207,44 @@ pub trait Hooks: Send + Sync {
     ) -> Verdict {
         Verdict::Same
     }
-    /// The flow is over.
+    /// Somebody before this module takes the last `length` bytes of what it has read outbound back: what it can give, in the
+    /// stream's order and at most so many, goes to `out`, and what it made of them is its own to take back before.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP, EAGAIN, ETIMEDOUT: what a later module answered; nothing has changed.
+    fn yank_requested(
+        &self,
+        _state: &mut State,
+        _length: usize,
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> std::result::Result<Verdict, i32> {
+        Ok(Verdict::Same)
+    }
+    /// The chain has changed: the module has yielded the flow, and stays.
+    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>) {}
+    /// The time that [`Orders::wake`] set has come; called for outbound, then for inbound. What is written to `out` goes
+    /// on, behind the `waiting` bytes that the destination has not taken.
+    fn woken(
+        &self,
+        _state: &mut State,
+        _way: Way,
+        _waiting: usize,
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> Verdict {
+        Verdict::Same
+    }
+    /// The flow is over, or was yielded to modules that replace this one.
     fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {
         Verdict::Same
+    }
+    /// Reads its files anew; called from any thread.
+    ///
+    /// # Errors
+    /// As [`crate::control::Subject::reload`].
+    fn reload(&self) -> Result<()> {
+        Err(Error::new(libc::EOPNOTSUPP, "this module has nothing to read anew"))
     }
     /// What the module itself counts, by name; asked by whoever shows it, from any thread.
     fn counters(&self) -> Vec<(String, u64)> {
@@ -150,3 +257,47 @@ pub trait Hooks: Send + Sync {
 pub struct Forward;
 
 impl Hooks for Forward {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(names: &[&str], position: usize) -> Origin {
+        let chain: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let until = chain.len();
+        Origin { application: 1, record: 2, chain, position, until, token: [3; 16], fail_closed: false }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_module_that_leaves_is_replaced_where_it_was() {
+        let (first, own) = origin(&["a", "m", "z"], 1).yielded(&names(&["x", "y"]), Place::Replace).unwrap();
+        assert_eq!(first.chain, ["a", "x", "y", "z"]);
+        assert_eq!((first.position, first.until, own), (1, 3, None));
+    }
+
+    #[test]
+    fn new_modules_come_to_the_left_or_to_the_right_and_the_one_that_stays_knows_its_place() {
+        let (first, own) = origin(&["a", "m", "z"], 1).yielded(&names(&["x", "y"]), Place::Left).unwrap();
+        assert_eq!(first.chain, ["a", "x", "y", "m", "z"]);
+        assert_eq!((first.position, first.until), (1, 3));
+        assert_eq!(own.map(|own| (own.position, own.chain == first.chain)), Some((3, true)));
+        let (first, own) = origin(&["a", "m", "z"], 1).yielded(&names(&["x", "y"]), Place::Right).unwrap();
+        assert_eq!(first.chain, ["a", "m", "x", "y", "z"]);
+        assert_eq!((first.position, first.until), (2, 4));
+        assert_eq!(own.map(|own| own.position), Some(1));
+    }
+
+    #[test]
+    fn a_chain_that_gets_too_long_and_nobody_at_all_are_refused() {
+        let many = names(&["n"; MAX_CHAIN]);
+        assert!(origin(&["m"], 0).yielded(&many, Place::Replace).is_ok());
+        for (to, place) in [(&many[..], Place::Right), (&many[..0], Place::Replace)] {
+            let error = origin(&["m"], 0).yielded(to, place).unwrap_err();
+            assert_eq!(error.errno, libc::EINVAL);
+        }
+    }
+}

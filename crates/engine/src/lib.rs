@@ -9,8 +9,10 @@
 //! | [`steal`] | stolen sockets arriving, and going on to the next module |
 //! | [`pairs`] | whether pairs outlive their flows |
 //! | [`sock`], [`poll`], [`cores`] | the owners of the system calls on sockets, epoll, cores |
+//! | [`revocable`] | late binding for sockets of this very process, which nobody has stolen |
 //! | [`registry`], [`runtime`], [`record`], [`apply`] | names, where they are, chains |
 //! | [`calls`] | a module that has its own loop, in C or Python |
+//! | [`revoke`] | bytes that were not sent, taken back through a chain |
 //! | [`control`], [`users`], [`census`], [`janitor`], [`procs`] | who asks, who uses, who is left, cleaning up |
 //! | [`stats`], [`error`] | what is counted, what is told |
 pub mod apply;
@@ -29,6 +31,8 @@ pub mod poll;
 pub mod procs;
 pub mod record;
 pub mod registry;
+pub mod revocable;
+pub mod revoke;
 pub mod runtime;
 #[cfg(test)]
 mod scratch;

@@ -2,9 +2,11 @@
 //!
 //! Rules: never blocks (MSG_DONTWAIT, whatever the descriptor says), never raises SIGPIPE.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use modnet_abi::fault;
 
 /// What a call found.
 #[derive(Debug, PartialEq, Eq)]
@@ -56,35 +58,6 @@ pub fn send(fd: &OwnedFd, data: &[u8], more: bool) -> Outcome {
     }
 }
 
-/// Sends pieces, as [`send`].
-pub fn send_pieces(fd: &OwnedFd, pieces: &[IoSlice<'_>], more: bool) -> Outcome {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
-    // SAFETY: zeroes are a valid msghdr.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    // The kernel does not write to what is sent; IoSlice has the layout of iovec.
-    message.msg_iov = pieces.as_ptr().cast_mut().cast();
-    message.msg_iovlen = pieces.len();
-    loop {
-        // SAFETY: the pieces are readable for their lengths, and live through the call.
-        let result = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, flags) };
-        match outcome(result) {
-            Outcome::Again if io::Error::last_os_error().raw_os_error() == Some(libc::EINTR) => {}
-            other => return other,
-        }
-    }
-}
-
-/// The poller tells of room only where less than `low` bytes are unsent. The kernel compares with twice what is unsent.
-pub fn set_low_water(fd: &OwnedFd, low: u32) {
-    let value = low.saturating_mul(2);
-    // SAFETY: an int, of the length that is passed, is readable. Where it is refused, timers tell.
-    unsafe {
-        let length = socklen::<u32>();
-        let at = (&raw const value).cast();
-        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, at, length);
-    }
-}
-
 /// No call on it waits from now on.
 pub fn set_nonblocking(fd: &OwnedFd) {
     // SAFETY: no memory is passed.
@@ -93,6 +66,16 @@ pub fn set_nonblocking(fd: &OwnedFd) {
         if flags >= 0 && flags & libc::O_NONBLOCK == 0 {
             libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK);
         }
+    }
+}
+
+/// Keeps at most about `most` bytes in a TCP socket that it has not sent; 0: as the system's setting says.
+pub fn limit_unsent(fd: &OwnedFd, most: u32) {
+    let size = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(0);
+    let value: *const u32 = &most;
+    // SAFETY: the kernel reads `size` bytes of a number. Refused, the socket buffers as before.
+    unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, value.cast(), size);
     }
 }
 
@@ -146,25 +129,43 @@ pub fn leave_error(fd: &OwnedFd, errno: i32) {
     }
 }
 
-/// Tells the next module that the close which follows is a reset: a pair has no such thing, so an out-of-band byte says
-/// it (no other is ever on a pair: the shim refuses MSG_OOB), which the poller sees as a failure of that module's left.
-/// Where the pair is full it gets more room first: nothing else comes after. Where the kernel was built without
-/// it, the next module sees an end in order.
+/// Tells the next module that the close which follows is a reset. A pair has no such thing, so the socket is given a name, for
+/// which the other end can still be asked after the close. *(An out-of-band byte is lost where the other end reads on: a
+/// read that begins at it takes it away, and the poller tells nothing.)*
 pub fn announce_reset(fd: &OwnedFd) {
-    let flags = libc::MSG_OOB | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    // SAFETY: one byte is readable.
-    let send = || unsafe { libc::send(fd.as_raw_fd(), [0u8].as_ptr().cast(), 1, flags) };
-    if send() < 0 {
-        // The kernel takes the largest that it allows (net.core.wmem_max), and doubles it.
-        let most: libc::c_int = libc::c_int::MAX / 2;
-        // SAFETY: an int, of the length that is passed, is readable.
-        unsafe {
-            let length = socklen::<libc::c_int>();
-            let at = (&raw const most).cast();
-            libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, length);
-        }
-        send();
+    let cookie = cookie(fd).to_ne_bytes();
+    let (mut name, family) = (no_name(), libc::AF_UNIX as libc::sa_family_t);
+    name.sun_family = family;
+    let bytes = fault::RESET.iter().chain(&cookie);
+    let length = size_of_val(&family) + fault::RESET.len() + cookie.len();
+    for (to, byte) in name.sun_path.iter_mut().zip(bytes) {
+        *to = *byte as libc::c_char;
     }
+    // SAFETY: a name of the length that is passed is readable.
+    unsafe { libc::bind(fd.as_raw_fd(), (&raw const name).cast(), length as libc::socklen_t) };
+}
+
+/// Of a pair whose other end is closed: whether [`announce_reset`] came before. (A shim gives other names.)
+pub fn was_reset(fd: &OwnedFd) -> bool {
+    let mut name = no_name();
+    let mut length = socklen::<libc::sockaddr_un>();
+    // SAFETY: `name` is as large as `length` says.
+    let result = unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut name).cast(), &raw mut length) };
+    result == 0 && name.sun_path.iter().zip(&fault::RESET).all(|(is, should)| *is as u8 == *should)
+}
+
+fn no_name() -> libc::sockaddr_un {
+    // SAFETY: integers.
+    unsafe { std::mem::zeroed() }
+}
+
+/// SO_COOKIE, which no other socket has; 0 where that cannot be told.
+fn cookie(fd: &OwnedFd) -> u64 {
+    let (mut cookie, mut length) = (0u64, socklen::<u64>());
+    let at = (&raw mut cookie).cast();
+    // SAFETY: `cookie` is as large as `length` says.
+    unsafe { libc::getsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_COOKIE, at, &raw mut length) };
+    cookie
 }
 
 /// Bytes that were received and not read; None where that cannot be told.
@@ -211,6 +212,17 @@ pub fn close_is_reset(fd: &OwnedFd) -> bool {
     result == 0 && linger.l_onoff != 0 && linger.l_linger == 0
 }
 
+/// Asks for room for many messages, as the shim does (the kernel gives what `net.core.wmem_max` allows): a burst fits.
+pub fn widen(fd: &OwnedFd) {
+    let bytes: libc::c_int = 512 << 10;
+    // SAFETY: an int, of the length that is passed, is readable.
+    unsafe {
+        let length = socklen::<libc::c_int>();
+        let at = (&raw const bytes).cast();
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUF, at, length);
+    }
+}
+
 /// A pair of connected intermediate sockets.
 ///
 /// # Errors
@@ -224,6 +236,25 @@ pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
             return Err(io::Error::last_os_error());
         }
         Ok((OwnedFd::from_raw_fd(fds[0]), OwnedFd::from_raw_fd(fds[1])))
+    }
+}
+
+/// Whether a socket has a peer.
+#[must_use]
+pub fn is_connected(fd: BorrowedFd<'_>) -> bool {
+    let mut length = 0;
+    // SAFETY: no byte is written.
+    unsafe { libc::getpeername(fd.as_raw_fd(), (&raw mut length).cast(), &raw mut length) == 0 }
+}
+
+/// Sends whatever is written at once.
+pub fn set_nodelay(fd: BorrowedFd<'_>) {
+    let on: libc::c_int = 1;
+    // SAFETY: an int, of the length that is passed, is readable.
+    unsafe {
+        let length = socklen::<libc::c_int>();
+        let at = (&raw const on).cast();
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, at, length);
     }
 }
 

@@ -28,6 +28,16 @@ stats! {
     stolen,
     /// Flows that ended.
     ended,
+    /// Flows yielded to modules that replaced this one; they are among those that ended.
+    yielded,
+    /// Flows between which and a neighbour this module has put others.
+    yielded_beside,
+    /// Flows that were yielded and could not be handed over (skipped or queue_full says why): they go on natively.
+    yields_lost,
+    /// Flows that were to be yielded when they were ending: the network had reset them. They end here.
+    yields_late,
+    /// Sides of flows that came with bytes for a program with its own loop, which a thread of the library passes to it.
+    relayed,
     /// Bytes read from applications, of flows that ended.
     bytes_outbound,
     /// Bytes read from the network, of flows that ended.
@@ -64,8 +74,10 @@ stats! {
     pairs_dirty,
     /// Pairs not used again: bytes lay unread in them.
     pairs_unread,
-    /// Pairs not used again: their flow was half-closed or reset on this side.
+    /// Pairs not used again: their flow was half-closed or reset on this side, or yielded.
     pairs_ordinary,
+    /// Pairs of the application's, or of the module before, not used again: their flow was yielded.
+    pairs_yielded,
     /// Pairs not used again: the next module has closed them.
     pairs_killed,
     /// Idle pairs closed, since they were not needed for long or their descriptors were.

@@ -2,21 +2,26 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | [`epoll`] | EPOLL_STEAL among the events of an ordinary epoll set |
+//! | [`epoll`], [`watched`] | EPOLL_STEAL, EPOLL_YANK, EPOLL_YANK_REQ among the events of an ordinary epoll set |
+//! | [`revoke`] | taking bytes back, and giving them back |
 //! | [`state`] | the TCP state of a connection |
-//! | here | registering, applying, taking stolen sockets |
+//! | here | registering, applying, taking stolen sockets, yielding them |
 //!
 //! Rules: each function is a few lines over `modnet_engine::calls`; what fails returns -1 and sets errno. Nothing else is
 //! exported. It must not have logic of its own.
 
 mod epoll;
+mod revoke;
 mod state;
+mod watched;
 
 use std::ffi::{c_char, c_int, c_long, CStr};
 use std::os::fd::IntoRawFd;
 
+use modnet_engine::calls::yielding::yield_sockets;
 use modnet_engine::calls::{self, mask::Mask};
 use modnet_engine::error::{Error, Result};
+use modnet_engine::hooks::Place;
 
 /// See `include/modnet.h`.
 ///
@@ -70,6 +75,61 @@ pub unsafe extern "C" fn modnet_getsockets(
         }
         c_int::try_from(count).unwrap_or(max)
     }))
+}
+
+/// See `include/modnet.h`.
+///
+/// # Safety
+/// As [`modnet_apply`] for `names` and `count`; `held` is null or points to a `struct modnet_held`, whose pointers are null or have
+/// so many bytes as stands beside them.
+#[no_mangle]
+pub unsafe extern "C" fn modnet_yield(
+    left: c_int,
+    right: c_int,
+    names: *const *const c_char,
+    count: c_int,
+    operation: c_int,
+    held: *const Held,
+) -> c_int {
+    // SAFETY: as the caller promises.
+    let (chain, held) =
+        unsafe { (chain(names, count), held.as_ref().map_or(Ok(Default::default()), |held| held.copy())) };
+    let place = place(operation);
+    answer(chain.and_then(|chain| yield_sockets(left, right, &chain, place?, held?)).map(|()| 0))
+}
+
+/// `struct modnet_held`.
+#[repr(C)]
+pub struct Held {
+    outbound: *const u8,
+    outbound_length: usize,
+    inbound: *const u8,
+    inbound_length: usize,
+}
+
+impl Held {
+    /// # Safety
+    /// As [`modnet_yield`].
+    unsafe fn copy(&self) -> Result<[Vec<u8>; 2]> {
+        let copy = |at: *const u8, length: usize| match (at.is_null(), isize::try_from(length)) {
+            (_, Ok(0)) => Ok(Vec::new()),
+            // SAFETY: so many bytes are readable, as the caller promises.
+            (false, Ok(_)) => Ok(unsafe { std::slice::from_raw_parts(at, length) }.to_vec()),
+            (true, Ok(_)) => Err(Error::new(libc::EFAULT, "no bytes")),
+            (_, Err(_)) => Err(invalid()),
+        };
+        Ok([copy(self.outbound, self.outbound_length)?, copy(self.inbound, self.inbound_length)?])
+    }
+}
+
+/// `MODNET_APPLY_LEFT` and so on.
+fn place(operation: c_int) -> Result<Place> {
+    match operation {
+        1 => Ok(Place::Left),
+        2 => Ok(Place::Right),
+        3 => Ok(Place::Replace),
+        _ => Err(Error::new(libc::EINVAL, "not an operation of modnet_yield")),
+    }
 }
 
 /// The chain that an array of names means.

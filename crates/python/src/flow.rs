@@ -7,13 +7,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use modnet_engine::flow::Way;
-use modnet_engine::hooks::{Opened, Orders, Origin};
+use modnet_engine::hooks::{Opened, Orders, Origin, Place, Yield};
+use modnet_engine::revoke::Next;
+use modnet_engine::steal::doors::Doors;
 use modnet_inspect::watch::Watch;
 use modnet_revoke::queue::outlet::Outlet;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 
+use crate::registry::raise;
 use crate::revoke::{self, Lock};
 use crate::tcp::Tcp;
 
@@ -23,12 +26,15 @@ pub struct Flow {
     id: u64,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
-    origin: Arc<Origin>,
+    /// Told when the chain changes.
+    pub origin: Arc<Origin>,
+    doors: Arc<Doors>,
     opened_at: f64,
     watch: Arc<Watch>,
     /// Made when it is first asked for.
     tcp: Option<Py<Tcp>>,
     outlet: Option<Arc<Outlet>>,
+    next: Option<Arc<Next>>,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -43,10 +49,12 @@ impl Flow {
             peer: opened.peer,
             local: opened.local,
             origin: opened.origin,
+            doors: opened.doors,
             opened_at: opened.at,
             watch: opened.tcp,
             tcp: None,
             outlet: opened.outlet,
+            next: opened.next,
             bytes: [0; 2],
             orders: Orders::default(),
         }
@@ -62,6 +70,45 @@ fn ways(direction: &str) -> PyResult<&'static [Way]> {
             "direction is \"outbound\", \"inbound\" or \"both\", not {direction:?}"
         ))),
     }
+}
+
+/// One name, or several.
+#[derive(FromPyObject)]
+pub enum Names {
+    /// One.
+    One(String),
+    /// In order.
+    Many(Vec<String>),
+}
+
+impl Names {
+    /// As a list.
+    pub fn all(self) -> Vec<String> {
+        match self {
+            Self::One(name) => vec![name],
+            Self::Many(names) => names,
+        }
+    }
+}
+
+/// Where new modules come, and which way's bytes can go back to a socket that they get.
+fn place(place: &str, outbound: &[u8], inbound: &[u8]) -> PyResult<Place> {
+    let (place, stray) = match place {
+        "replace" => (Place::Replace, None),
+        "left" => (Place::Left, (!inbound.is_empty()).then_some(("inbound", "right"))),
+        "right" => (Place::Right, (!outbound.is_empty()).then_some(("outbound", "left"))),
+        _ => {
+            return Err(PyValueError::new_err(format!(
+                "where is \"left\", \"right\" or \"replace\", not {place:?}"
+            )))
+        }
+    };
+    if let Some((way, side)) = stray {
+        return Err(PyValueError::new_err(format!(
+            "{way} bytes do not pass new modules there: return them from a hook, or yield to the {side}"
+        )));
+    }
+    Ok(place)
 }
 
 fn address(address: Option<SocketAddr>) -> Option<(String, u16)> {
@@ -162,6 +209,41 @@ impl Flow {
         Ok(())
     }
 
+    /// Other modules take this one's place, or come between it and a neighbour.
+    #[pyo3(
+        signature = (names, r#where="replace", *, outbound=Vec::new(), inbound=Vec::new(), passed=Vec::new()),
+        text_signature = "(self, /, names, where='replace', *, outbound=b'', inbound=b'', passed=b'')"
+    )]
+    fn yield_to(
+        &mut self,
+        names: Names,
+        r#where: &str,
+        outbound: Vec<u8>,
+        inbound: Vec<u8>,
+        passed: Vec<u8>,
+    ) -> PyResult<()> {
+        let names = names.all();
+        let place = place(r#where, &outbound, &inbound)?;
+        if self.orders.yielding.is_some() {
+            return Err(PyValueError::new_err("the flow is yielded already; name all modules at once"));
+        }
+        self.origin.yielded(&names, place).map_err(raise)?;
+        for name in &names {
+            self.doors.find(name).map_err(raise)?;
+        }
+        self.orders.yielding = Some(Yield { names, place, held: [outbound, inbound], passed });
+        Ok(())
+    }
+
+    /// Keeps about `most` bytes at most in the real socket that TCP has not sent yet; None: as the system does.
+    fn limit_unsent(&mut self, most: Option<u32>) -> PyResult<()> {
+        if most == Some(0) {
+            return Err(PyValueError::new_err("most is at least 1 byte, or None for no limit"));
+        }
+        self.orders.unsent = Some(most.unwrap_or(0));
+        Ok(())
+    }
+
     /// Outbound bytes that were passed on and that TCP has not sent: those that can be taken back, and those that the kernel holds.
     #[getter]
     fn unsent(&self) -> usize {
@@ -171,12 +253,12 @@ impl Flow {
 
     /// Takes the last outbound bytes back, at most `length`, that were passed on and not given to the kernel.
     fn yank<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, length)
+        revoke::yank(py, revoke::outlet(self.outlet.as_ref())?, self.next.as_deref(), length)
     }
 
     /// The bytes that `yank` would take.
     fn peek<'py>(&self, py: Python<'py>, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, length)
+        revoke::peek(py, revoke::outlet(self.outlet.as_ref())?, self.next.as_deref(), length)
     }
 
     /// Puts outbound bytes behind the last that were passed on.

@@ -5,11 +5,13 @@
 //! returns the very view, nothing more is copied. Must not have policy: what a failure brings is the engine's.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
+use modnet_engine::error::{Error, Result};
 use modnet_engine::flow::Way;
-use modnet_engine::hooks::{Hooks, Opened, Orders, State, Verdict, Wants};
+use modnet_engine::hooks::{Hooks, Opened, Orders, Origin, State, Verdict, Wants};
 use pyo3::buffer::PyBuffer;
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMapping, PyMemoryView};
@@ -35,6 +37,7 @@ impl PythonModule {
                 data: [has("outbound"), has("inbound")],
                 end: [has("outbound_end"), has("inbound_end")],
                 closed: has("closed"),
+                yank_requested: has("yank_requested"),
             },
             on_error_resets: on_error == "reset",
         })
@@ -81,6 +84,15 @@ fn end_hook(way: Way) -> &'static str {
         Way::Outbound => "outbound_end",
         Way::Inbound => "inbound_end",
     }
+}
+
+/// The errno of an error that says "not now" or "not here".
+fn refusal(py: Python<'_>, error: &PyErr) -> Option<i32> {
+    if !error.is_instance_of::<PyOSError>(py) {
+        return None;
+    }
+    let errno: i32 = error.value(py).getattr("errno").ok()?.extract().ok()?;
+    [libc::EOPNOTSUPP, libc::EAGAIN, libc::ETIMEDOUT].contains(&errno).then_some(errno)
 }
 
 /// Copies what a hook returned.
@@ -182,6 +194,45 @@ impl Hooks for PythonModule {
         })
     }
 
+    fn yank_requested(
+        &self,
+        state: &mut State,
+        length: usize,
+        out: &mut Vec<u8>,
+        orders: &mut Orders,
+    ) -> std::result::Result<Verdict, i32> {
+        let hook = "yank_requested";
+        let mut refused = None;
+        let verdict = self.run(state, hook, None, orders, |py, module, flow| {
+            let result = match module.call_method1(hook, (flow, length)) {
+                Err(error) if refusal(py, &error).is_some() => {
+                    // What flow.yank raises when a later module refuses is no fault of this one.
+                    refused = refusal(py, &error);
+                    return Ok(Verdict::Same);
+                }
+                result => result?,
+            };
+            take(py, module, hook, &result, out)?;
+            if out.len() > length {
+                let class = module.get_type().name()?;
+                return Err(PyTypeError::new_err(format!(
+                    "{class}.{hook} returned {} bytes where {length} were asked for",
+                    out.len()
+                )));
+            }
+            Ok(Verdict::Replaced)
+        });
+        refused.map_or(Ok(verdict), Err)
+    }
+
+    fn moved(&self, state: &mut State, origin: &Arc<Origin>) {
+        Python::attach(|py| {
+            if let Some(flow) = state.downcast_ref::<Py<Flow>>() {
+                flow.bind(py).borrow_mut().origin = Arc::clone(origin);
+            }
+        });
+    }
+
     fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict {
         let verdict = self.run(state, "closed", Some(bytes), &mut Orders::default(), |py, module, flow| {
             module.call_method1(intern!(py, "closed"), (flow,))?;
@@ -190,16 +241,36 @@ impl Hooks for PythonModule {
         verdict
     }
 
-    fn counters(&self) -> Vec<(String, u64)> {
+    fn reload(&self) -> Result<()> {
         Python::attach(|py| {
             let module = self.module.bind(py);
-            let counted = module
-                .call_method0("counters")
-                .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
-            counted.unwrap_or_else(|error| {
-                error.write_unraisable(py, Some(module));
-                Vec::new()
-            })
+            let answer = module.call_method0("_reload").and_then(|answer| answer.extract::<(i32, String)>());
+            match answer {
+                Ok((0, _)) => Ok(()),
+                Ok((errno, said)) => Err(Error::new(errno, said)),
+                Err(error) => {
+                    error.write_unraisable(py, Some(module));
+                    Err(Error::new(libc::EINVAL, "it cannot be read anew; see the module's log"))
+                }
+            }
         })
     }
+
+    fn counters(&self) -> Vec<(String, u64)> {
+        counters(&self.module)
+    }
+}
+
+/// What the module itself counts.
+pub fn counters(module: &Py<PyAny>) -> Vec<(String, u64)> {
+    Python::attach(|py| {
+        let module = module.bind(py);
+        let counted = module
+            .call_method0("counters")
+            .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
+        counted.unwrap_or_else(|error| {
+            error.write_unraisable(py, Some(module));
+            Vec::new()
+        })
+    })
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
 use modnet_engine::error::Error;
+use modnet_engine::revoke::client::{self, Asked};
+use modnet_engine::revoke::Next;
 use modnet_revoke::queue::outlet::{Held, Holder, Outlet};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -44,14 +46,53 @@ pub fn outlet(outlet: Option<&Arc<Outlet>>) -> PyResult<&Arc<Outlet>> {
     })
 }
 
-/// Takes the last bytes back.
-pub fn yank<'py>(py: Python<'py>, outlet: &Outlet, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(PyBytes::new(py, &outlet.yank(holder(), length).map_err(held)?))
+/// Takes the last bytes back, from the next module too where there is one.
+pub fn yank<'py>(
+    py: Python<'py>,
+    outlet: &Outlet,
+    next: Option<&Next>,
+    length: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    // So that nothing overtakes them if the next module refuses.
+    let ours = outlet.is_held_by(holder());
+    outlet.lock(holder()).map_err(held)?;
+    let own = outlet.yank(holder(), length).map_err(held)?;
+    let far = further(py, next, Asked::yank(length - own.len()));
+    if far.is_err() {
+        outlet.write(holder(), &own).map_err(held)?;
+    }
+    if !ours {
+        outlet.unlock(holder()).map_err(held)?;
+    }
+    Ok(PyBytes::new(py, &[far?, own].concat()))
 }
 
-/// Copies the last bytes.
-pub fn peek<'py>(py: Python<'py>, outlet: &Outlet, length: usize) -> PyResult<Bound<'py, PyBytes>> {
-    Ok(PyBytes::new(py, &outlet.peek(holder(), length).map_err(held)?))
+/// Copies the last bytes, likewise.
+pub fn peek<'py>(
+    py: Python<'py>,
+    outlet: &Outlet,
+    next: Option<&Next>,
+    length: usize,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let own = outlet.peek(holder(), length).map_err(held)?;
+    let asked = Asked { peek: true, ..Asked::yank(length - own.len()) };
+    Ok(PyBytes::new(py, &[further(py, next, asked)?, own].concat()))
+}
+
+/// What the next module has; nothing where there is none, or no flow any more.
+fn further(py: Python<'_>, next: Option<&Next>, asked: Asked) -> PyResult<Vec<u8>> {
+    let Some(next) = next.filter(|_| asked.length > 0) else { return Ok(Vec::new()) };
+    let found: modnet_engine::error::Result<Vec<u8>> = py.detach(|| {
+        let (line, bytes) = client::ask(next, &asked)?;
+        if !asked.peek {
+            line.taken(bytes.len())?;
+        }
+        Ok(bytes)
+    });
+    match found {
+        Err(error) if matches!(error.errno, libc::ENOTCONN | libc::ECONNRESET) => Ok(Vec::new()),
+        found => found.map_err(raise),
+    }
 }
 
 /// Appends to what is unsent.

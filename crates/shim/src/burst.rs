@@ -17,10 +17,12 @@
 //! its pair with its flow, before fork and exec. Until then the kernel receives for the real socket as for any that was
 //! accepted and not read yet, and if the process ends it closes it as it would have natively.
 //!
-//! The end of a module that has not got them yet is nothing that happened to them, so [`look`] shows no such event.
-//! Where the message fails each flow goes its way alone, on a new pair, or the application gets its real socket back under
-//! its number and in its epoll set ([`put_back`]). Rule: nothing here waits for anybody. A signal handler that comes in
-//! between finds the claim taken, and sends its own flow at once.
+//! The end of a module that has not got them yet is nothing that happened to them, so [`look`] shows no such event, and sends that
+//! module nothing more: a process that dies closes one descriptor after the other, and its queue may take messages still
+//! when its pairs have gone. There, and where the message fails, each flow goes its way alone, on a new pair, or the
+//! application gets its real socket back under its number and in its epoll set ([`put_back`]). Rules: nothing here waits for
+//! anybody; an event is hidden only where its flow is put back. A signal handler that comes in between finds the claim taken,
+//! and sends its own flow at once.
 
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -150,13 +152,13 @@ pub fn watched(set: i32, operation: i32, fd: i32, event: Option<libc::epoll_even
     }
 }
 
-/// A look for events that may sleep: what waits for a module is sent before it does. `look` waits for that many milliseconds, and
-/// leaves what it found at `events`.
-pub fn look(timeout: i32, events: *mut libc::epoll_event, look: impl Fn(i32) -> i32) -> i32 {
+/// A look for events of `set` that may sleep: what waits for a module is sent before it does. `look` waits for that many
+/// milliseconds, and leaves what it found at `events`.
+pub fn look(set: i32, timeout: i32, events: *mut libc::epoll_event, look: impl Fn(i32) -> i32) -> i32 {
     if BURST.load(Ordering::Relaxed) || any() {
         let found = look(0);
         // SAFETY: the kernel has just written that many there.
-        let left = unsafe { sift(events, found) };
+        let left = unsafe { sift(set, events, found) };
         if left <= 0 || LOOKS.fetch_add(1, Ordering::Relaxed) + 1 >= ROUNDS {
             flush();
         }
@@ -181,36 +183,33 @@ pub fn look(timeout: i32, events: *mut libc::epoll_event, look: impl Fn(i32) -> 
 ///
 /// # Safety
 /// `found` events stand there, or it is not positive.
-unsafe fn sift(events: *mut libc::epoll_event, found: i32) -> i32 {
+unsafe fn sift(set: i32, events: *mut libc::epoll_event, found: i32) -> i32 {
     if found <= 0 || !any() {
         return found;
     }
+    let Some(state) = process::presumed() else { return found };
+    let Some(_claim) = Claim::take() else { return found };
     // SAFETY: the caller's.
     let events = unsafe { core::slice::from_raw_parts_mut(events, found as usize) };
     let mut left = events.len();
-    let mut gone = false;
     for one in WAITING.iter().take(COUNT.load(Ordering::Relaxed)) {
+        // Another socket may have the same data: one event for each, and none of a set that it is not in.
         let data = one.data.load(Ordering::Relaxed);
-        // Different sockets may have the same data.
-        let is_named = |event: &libc::epoll_event| { event.u64 } == data;
-        if one.set.load(Ordering::Relaxed) < 0
-            || !events[..left].iter().any(is_named)
-            || !sys::is_hung_up(one.fd.load(Ordering::Relaxed))
-        {
+        let is_end = |event: &libc::epoll_event| {
+            let (its, seen) = (event.u64, event.events);
+            its == data && seen & libc::EPOLLHUP as u32 != 0
+        };
+        let at = events[..left].iter().position(is_end);
+        let Some(at) = at.filter(|_| {
+            one.set.load(Ordering::Relaxed) == set && sys::is_hung_up(one.fd.load(Ordering::Relaxed))
+        }) else {
             continue;
-        }
-        gone = true;
-        let mut kept = 0;
-        for at in 0..left {
-            if !is_named(&events[at]) {
-                events[kept] = events[at];
-                kept += 1;
-            }
-        }
-        left = kept;
+        };
+        events.copy_within(at + 1..left, at);
+        left -= 1;
     }
-    if gone {
-        flush();
+    if left < events.len() {
+        give_up(state);
     }
     left as i32
 }
@@ -268,23 +267,38 @@ struct Registered {
     event: libc::epoll_event,
 }
 
-/// By whom has the claim.
+/// Sends what waits. By whom has the claim.
 fn send() {
-    let count = COUNT.swap(0, Ordering::Acquire).min(MOST);
-    LISTENER.store(-1, Ordering::Relaxed);
-    let Some(held) = CONNECTION.swap(0, Ordering::Relaxed).checked_sub(1).and_then(Held::from_index) else {
-        return;
-    };
+    let Some((held, count)) = take_all() else { return };
     let mut begins = [(0, 0); MOST];
     for (begin, one) in begins.iter_mut().zip(&WAITING) {
         *begin = (fds::hidden_number(one.fd.load(Ordering::Relaxed)), one.slot.load(Ordering::Relaxed));
     }
-    let Err(reason) = queue::begin(&held, &begins[..count]) else {
-        if count > 1 {
-            record::count(Counter::BeginsJoined, count as u64);
-        }
-        return;
-    };
+    match queue::begin(&held, &begins[..count]) {
+        Ok(()) if count > 1 => record::count(Counter::BeginsJoined, count as u64),
+        Ok(()) => {}
+        Err(reason) => put_all_back(count, reason),
+    }
+}
+
+/// The module of what waits is gone, whatever its queue would still take. By whom has the claim.
+#[cold]
+fn give_up(state: &process::State) {
+    let Some((held, count)) = take_all() else { return };
+    held.leave_all(&state.cells);
+    put_all_back(count, Counter::NoModule);
+}
+
+/// From here on nothing waits. The connection, and how many there were.
+fn take_all() -> Option<(Held, usize)> {
+    let count = COUNT.swap(0, Ordering::Acquire).min(MOST);
+    LISTENER.store(-1, Ordering::Relaxed);
+    let held = CONNECTION.swap(0, Ordering::Relaxed).checked_sub(1).and_then(Held::from_index)?;
+    Some((held, count))
+}
+
+#[cold]
+fn put_all_back(count: usize, reason: Counter) {
     let all = WAITING.each_ref().map(|one| Registered {
         fd: one.fd.load(Ordering::Relaxed),
         set: one.set.load(Ordering::Relaxed),

@@ -115,6 +115,13 @@ impl Held {
         }
     }
 
+    /// The same of whatever cell names it.
+    pub fn leave_all(self, cells: &[AtomicU32]) {
+        for cell in cells {
+            self.again().leave(cell);
+        }
+    }
+
     /// What a cell has named and names no longer: its flows end with their descriptors, its idle pairs now.
     fn retire(name: u32) {
         let Some(index) = (name as usize).checked_sub(1) else { return };

@@ -14,13 +14,13 @@ use crate::{burst, pool, real};
 
 hooks! {
     fn epoll_wait(set: c_int, events: *mut epoll_event, count: c_int, timeout: c_int) -> c_int {
-        burst::look(timeout, events, |timeout| native!(EPOLL_WAIT(set, events, count, timeout)))
+        burst::look(set, timeout, events, |timeout| native!(EPOLL_WAIT(set, events, count, timeout)))
     }
 
     fn epoll_pwait(
         set: c_int, events: *mut epoll_event, count: c_int, timeout: c_int, mask: *const sigset_t
     ) -> c_int {
-        burst::look(timeout, events, |timeout| native!(EPOLL_PWAIT(set, events, count, timeout, mask)))
+        burst::look(set, timeout, events, |timeout| native!(EPOLL_PWAIT(set, events, count, timeout, mask)))
     }
 
     fn epoll_pwait2(

@@ -18,6 +18,7 @@
 //! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
 //! | `fault` | errors of the network, told by a read that finds the end |
 //! | `passed` | stolen sockets passed to another process, and received from one |
+//! | `yielded` | sockets that the application yields to modules itself |
 //! | `adopt` | hidden duplicates found again after exec |
 //! | `start` | the constructor |
 //!
@@ -95,6 +96,8 @@ mod sys;
 mod table;
 #[cfg(not(test))]
 mod watched;
+#[cfg(not(test))]
+mod yielded;
 
 #[cfg(not(test))]
 #[panic_handler]

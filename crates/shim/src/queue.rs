@@ -295,6 +295,7 @@ fn send_hello(chain: &Chain, position: u32, socket: i32, pool: Option<&[i32; 2]>
         pid: sys::getpid(),
         position,
         length: chain.length,
+        until: chain.length,
         token: page.token,
         chain: chain.names,
     };

@@ -1,4 +1,4 @@
-"""`modnet module`: start, stop, list, show."""
+"""`modnet module`: start, stop, reload, list, show."""
 
 from __future__ import annotations
 
@@ -58,6 +58,22 @@ def stop(names: tuple[str, ...], every: bool, drain: float | None) -> None:
     for name in names:
         _must_live(registry, name)
     stop_all(registry, names or tuple(registry.modules()), drain)
+
+
+@command.command("reload")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=living_modules)
+def reload(names: tuple[str, ...]) -> None:
+    """Have modules read their files anew, rules for instance; what is wrong with them is told, and nothing
+    changes.
+    """
+    from modnet.registry import Registry, told
+
+    registry = Registry()
+    for name in names:
+        _must_live(registry, name)
+    for name in names:
+        with told():
+            registry.ask(name, "reload")
 
 
 @command.command("list")

@@ -3,14 +3,26 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`mask`] | which cores a `cpu_mask` means |
+//! | [`relay`] | bytes that come along with a yielded flow |
 //! | [`state`] | the TCP state of a descriptor |
+//! | [`revoke`], [`kernel`] | bytes taken back from modules, from the kernel |
+//! | [`requests`] | bytes given back by a program that is a module |
+//! | [`bell`] | what epoll sets are told of both |
+//! | [`yielding`] | flows that go to other modules |
 //! | here | the process' one registration, its steal queues, what EPOLL_STEAL waits for |
 //!
 //! A process is one module. Rules: safe from any thread; nothing waits, except for the registry's lock; a forked child
 //! is not the module. It must not move bytes: the sockets are the program's.
 
+pub mod bell;
+#[cfg(feature = "kernel-yank")]
+pub mod kernel;
 pub mod mask;
+pub mod relay;
+pub mod requests;
+pub mod revoke;
 pub mod state;
+pub mod yielding;
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -26,6 +38,7 @@ use crate::error::{Error, Result};
 use crate::pairs::Pairs;
 use crate::poll::Poller;
 use crate::registry::{self, Registration};
+use crate::revoke::Yanker;
 use crate::runtime::Runtime;
 use crate::stats::Stats;
 use crate::steal::queue::{Queue, Sockets};
@@ -112,6 +125,7 @@ pub fn getsockets(max: usize, mask: Mask) -> Result<Vec<Sockets>> {
         return Err(mask::no_core());
     }
     if !flows.is_empty() {
+        flows.iter().for_each(yielding::remember);
         return Ok(flows);
     }
     Err(found.map_or_else(
@@ -173,6 +187,11 @@ pub fn apply(target: i32, chain: &[&str]) -> Result<()> {
     }
 }
 
+/// The name of this process, if it has registered.
+fn name() -> Option<String> {
+    module().ok().map(|module| module.receiver.name.clone())
+}
+
 fn module() -> Result<Arc<Module>> {
     let module = lock(&MODULE).as_ref().filter(|module| module.pid == std::process::id()).cloned();
     module.ok_or_else(|| Error::new(libc::ENOTCONN, "this process is no module; register it first"))
@@ -203,6 +222,10 @@ impl Subject for Module {
     }
 
     fn flows(&self, _each: &mut dyn FnMut(Value)) {}
+
+    fn yanker(&self) -> Option<&dyn Yanker> {
+        Some(&requests::Requests)
+    }
 
     fn stop(&self, drain: Duration) {
         self.unregister();

@@ -13,10 +13,13 @@
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{fence, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use modnet_abi::record::{ChainPage, RECORD_MAGIC, RECORD_VERSION};
+use modnet_abi::name::unpack;
+use modnet_abi::path::PROCESSES;
+use modnet_abi::record::{ChainPage, FAIL_CLOSED, RECORD_MAGIC, RECORD_VERSION};
 use modnet_inspect::mode::Mode;
 use modnet_inspect::watch::Watch;
 
@@ -40,9 +43,7 @@ const SWEEP: usize = 1024;
 /// # Errors
 /// EBADF, ENOTSOCK; EOPNOTSUPP: it is neither TCP nor a pair whose real socket is known.
 pub fn map(fd: RawFd) -> Result<Arc<Watch>> {
-    let is_tcp = |fd| number(fd, libc::SO_PROTOCOL).map(|protocol| protocol == libc::IPPROTO_TCP);
-    let hidden = hidden_base().and_then(|base| fd.checked_add(base.cast_signed()).filter(|_| fd >= 0));
-    if let Some(hidden) = hidden.filter(|hidden| is_tcp(*hidden).unwrap_or(false)) {
+    if let Some(hidden) = Mapped::of_process().and_then(|mapped| mapped.real(fd)) {
         return Ok(Arc::new(Watch::new(hidden)));
     }
     if is_tcp(fd).map_err(|e| Error::system("not a socket", &e))? {
@@ -55,6 +56,12 @@ pub fn map(fd: RawFd) -> Result<Arc<Watch>> {
         libc::EOPNOTSUPP,
         "not a TCP socket, and none is known behind it (in the middle of a chain that needs eBPF: modnet doctor)",
     ))
+}
+
+/// Whether it is a pair that leads to a module: an application's intermediate socket, or a module's right.
+pub fn intermediate(fd: RawFd) -> bool {
+    let real = Mapped::of_process().and_then(|mapped| mapped.real(fd));
+    real.is_some() || number(fd, libc::SO_DOMAIN).is_ok_and(|domain| domain == libc::AF_UNIX)
 }
 
 /// `right` is a pair to the next module, which has the socket `real` now.
@@ -84,7 +91,7 @@ fn lock<T>(work: impl FnOnce(&mut Behind) -> T) -> T {
 }
 
 /// A whole number that is known of a descriptor.
-fn number(fd: RawFd, name: i32) -> std::io::Result<i32> {
+pub fn number(fd: RawFd, name: i32) -> std::io::Result<i32> {
     let (mut value, mut length) = (0i32, 4u32);
     // SAFETY: four bytes of room, which live through the call.
     let answer =
@@ -96,7 +103,8 @@ fn number(fd: RawFd, name: i32) -> std::io::Result<i32> {
     }
 }
 
-fn cookie(fd: RawFd) -> Option<u64> {
+/// The socket's own number, which no other ever gets.
+pub fn cookie(fd: RawFd) -> Option<u64> {
     if fd < 0 {
         return None;
     }
@@ -105,28 +113,86 @@ fn cookie(fd: RawFd) -> Option<u64> {
     modnet_inspect::sample::cookie(fd.as_fd()).ok()
 }
 
-/// Where this process' hidden duplicates are, if a chain applies to it.
-fn hidden_base() -> Option<u32> {
-    static BASE: OnceLock<Option<u32>> = OnceLock::new();
-    *BASE.get_or_init(find_hidden_base)
+/// The record of the chain that applies to this process, as its shim has mapped it when the process began.
+pub struct Mapped {
+    page: &'static ChainPage,
+    /// The runtime directory that it stands in.
+    pub runtime: PathBuf,
 }
 
-/// As its shim has mapped it, when the process began.
-fn find_hidden_base() -> Option<u32> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines().find_map(|line| {
-        let path = line.get(line.find('/')?..)?;
-        let mut fields = line.split_ascii_whitespace();
-        let (range, mode, offset) = (fields.next()?, fields.next()?, fields.next()?);
-        if Path::new(path).parent()?.file_name()? != "processes" || !mode.starts_with('r') {
-            return None;
-        }
-        if !offset.trim_start_matches('0').is_empty() {
-            return None;
-        }
-        let at = usize::from_str_radix(range.split('-').next()?, 16).ok()?;
-        // SAFETY: the shim maps the record's first page for the process' whole life; the mapping was just seen readable.
-        let page = unsafe { &*(at as *const ChainPage) };
-        (page.magic == RECORD_MAGIC && page.version == RECORD_VERSION).then_some(page.hidden_base)
-    })
+/// What it says now.
+pub struct Applied {
+    /// Names, nearest to the application first.
+    pub chain: Vec<String>,
+    /// Its number.
+    pub record: u32,
+    /// Its token.
+    pub token: [u8; 16],
+    /// Whether flows are refused that its chain cannot take.
+    pub fail_closed: bool,
+}
+
+impl Mapped {
+    /// None: no chain was ever applied to this process.
+    pub fn of_process() -> Option<&'static Self> {
+        static MAPPED: OnceLock<Option<Mapped>> = OnceLock::new();
+        MAPPED.get_or_init(Self::find).as_ref()
+    }
+
+    fn find() -> Option<Self> {
+        let maps = fs::read_to_string("/proc/self/maps").ok()?;
+        maps.lines().find_map(|line| {
+            let path = Path::new(line.get(line.find('/')?..)?);
+            let mut fields = line.split_ascii_whitespace();
+            let (range, mode, offset) = (fields.next()?, fields.next()?, fields.next()?);
+            let directory = path.parent()?;
+            if directory.file_name()? != PROCESSES || !mode.starts_with('r') {
+                return None;
+            }
+            if !offset.trim_start_matches('0').is_empty() {
+                return None;
+            }
+            let at = usize::from_str_radix(range.split('-').next()?, 16).ok()?;
+            // SAFETY: the shim maps the record's first page for the process' whole life; the mapping was just seen readable.
+            let page = unsafe { &*(at as *const ChainPage) };
+            let known = page.magic == RECORD_MAGIC && page.version == RECORD_VERSION;
+            known.then(|| Self { page, runtime: directory.parent().unwrap_or(directory).to_owned() })
+        })
+    }
+
+    /// The real socket of a descriptor that was stolen.
+    pub fn real(&self, fd: RawFd) -> Option<RawFd> {
+        let hidden = fd.checked_add(self.page.hidden_base.cast_signed()).filter(|_| fd >= 0)?;
+        is_tcp(hidden).unwrap_or(false).then_some(hidden)
+    }
+
+    /// The chain, whole. None: its owner is in the middle of a change, for long.
+    pub fn applied(&self) -> Option<Applied> {
+        let page = self.page;
+        (0..1000).find_map(|_| {
+            let before = page.generation.load(Ordering::Acquire);
+            let length = page.length.load(Ordering::Relaxed) as usize;
+            // SAFETY: a name is bytes; the owner may write them now, which the count tells.
+            let names = unsafe { std::ptr::addr_of!(page.chain).read_volatile() };
+            fence(Ordering::Acquire);
+            if !before.is_multiple_of(2) || page.generation.load(Ordering::Relaxed) != before {
+                return None;
+            }
+            let chain: Option<Vec<String>> =
+                names.iter().take(length).map(|name| unpack(name).ok().map(str::to_owned)).collect();
+            Some(Applied {
+                chain: chain?,
+                record: page.root_pid,
+                token: page.token,
+                fail_closed: page.flags.load(Ordering::Relaxed) & FAIL_CLOSED != 0,
+            })
+        })
+    }
+}
+
+/// # Errors
+/// EBADF, ENOTSOCK.
+/// Whether it is a TCP socket, or stands for one.
+pub fn is_tcp(fd: RawFd) -> std::io::Result<bool> {
+    number(fd, libc::SO_PROTOCOL).map(|protocol| protocol == libc::IPPROTO_TCP)
 }

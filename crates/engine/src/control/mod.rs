@@ -6,6 +6,8 @@
 //! | `flows` | one object a flow, then `{"done": true}` |
 //! | `use` | the caller is a user of the module from now on, until its process ends |
 //! | `review` | the chain of a record has changed: the module sees who still uses it |
+//! | `yank`, and what follows it | bytes that were not sent go back to who asks: see [`crate::revoke`] |
+//! | `reload` | the module reads its files anew, or says what is wrong with them |
 //! | `stop` (`drain`: seconds) | the module ends its flows, at most so long, and goes |
 //!
 //! The last object has `"done": true`, an error is `{"error": …, "errno": …, "done": true}`.
@@ -40,7 +42,7 @@
 pub mod client;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub(crate) mod wire;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,6 +54,7 @@ use serde_json::{json, Map, Value};
 
 use crate::error::{Error, Result};
 use crate::registry::socket::{self, Peer};
+use crate::revoke::{session, Yanker};
 use crate::runtime::euid;
 use crate::users::Users;
 
@@ -61,8 +64,19 @@ pub trait Subject: Send + Sync {
     fn status(&self) -> Value;
     /// Calls `each` with one object a flow; they are collected before anything is sent.
     fn flows(&self, each: &mut dyn FnMut(Value));
+    /// Who takes bytes back for others; None: this module gives none.
+    fn yanker(&self) -> Option<&dyn Yanker> {
+        None
+    }
     /// Begins to end, giving flows at most `drain`. Returns at once.
     fn stop(&self, drain: Duration);
+    /// Reads its files anew.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP: it has none; EINVAL: what is in them is wrong, and it goes on as before.
+    fn reload(&self) -> Result<()> {
+        Err(Error::new(libc::EOPNOTSUPP, "this module has nothing to read anew"))
+    }
 }
 
 /// Clients at one time; more are told to come again. Each costs a thread.
@@ -156,6 +170,11 @@ impl Server {
                     continue;
                 }
             };
+            if let Some(yanker) =
+                self.subject.yanker().filter(|_| request.get("op").and_then(Value::as_str) == Some("yank"))
+            {
+                return session::serve(&client, yanker, request);
+            }
             let answers = self.answer(peer, &request).unwrap_or_else(|error| vec![failure(&error)]);
             for answer in &answers {
                 if wire::send(&client, answer, SLOW).is_err() {
@@ -203,6 +222,10 @@ impl Server {
                 self.users.review();
                 Ok(vec![json!({"done": true})])
             }
+            Some("reload") => {
+                self.subject.reload()?;
+                Ok(vec![json!({"done": true})])
+            }
             Some("stop") => {
                 let drain = match request.get("drain") {
                     None => 0.0,
@@ -217,9 +240,15 @@ impl Server {
                 };
                 Ok(vec![json!({"stopping": drain, "done": true})])
             }
+            Some("yank") => Err(Error::new(
+                libc::EOPNOTSUPP,
+                "this module has not asked for EPOLL_YANK_REQ: it gives no bytes back",
+            )),
             Some(other) => Err(Error::new(
                 libc::EINVAL,
-                format!("no operation {other:?}; there are status, flows, use, review and stop"),
+                format!(
+                    "no operation {other:?}; there are status, flows, use, review, reload, yank and stop"
+                ),
             )),
             None => Err(Error::new(libc::EINVAL, "a request is {\"op\": …}")),
         }

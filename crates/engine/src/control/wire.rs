@@ -58,18 +58,50 @@ pub fn receive(fd: &OwnedFd, limit: Duration) -> Result<Option<Map<String, Value
 /// # Errors
 /// EPIPE and the like, ETIMEDOUT where the peer takes nothing, EMSGSIZE.
 pub fn send(fd: &OwnedFd, value: &Value, limit: Duration) -> io::Result<()> {
-    let text = value.to_string();
-    if text.len() > MOST {
+    send_bytes(fd, value.to_string().as_bytes(), limit)
+}
+
+/// Appends the next message's bytes, whatever they are, to `into`; false: the peer has gone, or said nothing in time.
+pub fn receive_bytes(fd: &OwnedFd, into: &mut Vec<u8>, limit: Duration) -> bool {
+    let end = Instant::now() + limit;
+    let start = into.len();
+    into.resize(start + MOST, 0);
+    let count = loop {
+        let room = &mut into[start..];
+        // SAFETY: the kernel writes at most `room.len()` bytes into it.
+        let got =
+            unsafe { libc::recv(fd.as_raw_fd(), room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+        match usize::try_from(got) {
+            Ok(count) => break count,
+            Err(_) => {
+                let again =
+                    matches!(io::Error::last_os_error().raw_os_error(), Some(libc::EAGAIN | libc::EINTR));
+                if !again || ready(fd, libc::POLLIN, Some(end)).is_none() {
+                    break 0;
+                }
+            }
+        }
+    };
+    into.truncate(start + count);
+    count > 0
+}
+
+/// Sends bytes as one message, at most [`MOST`] and at least one.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_bytes(fd: &OwnedFd, data: &[u8], limit: Duration) -> io::Result<()> {
+    if data.len() > MOST {
         return Err(io::Error::from_raw_os_error(libc::EMSGSIZE));
     }
     let end = Instant::now() + limit;
     loop {
-        // SAFETY: the kernel reads `text.len()` bytes from it.
+        // SAFETY: the kernel reads `data.len()` bytes from it.
         let sent = unsafe {
             libc::send(
                 fd.as_raw_fd(),
-                text.as_ptr().cast(),
-                text.len(),
+                data.as_ptr().cast(),
+                data.len(),
                 libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
             )
         };
@@ -83,6 +115,11 @@ pub fn send(fd: &OwnedFd, value: &Value, limit: Duration) -> io::Result<()> {
             _ => return Err(error),
         }
     }
+}
+
+/// Whether the peer has gone.
+pub fn has_gone(fd: &OwnedFd) -> bool {
+    ready(fd, libc::POLLRDHUP, Some(Instant::now())).is_some()
 }
 
 /// Waits until somebody connects to a listening socket; false once it is shut down (accept says EAGAIN then, for ever).

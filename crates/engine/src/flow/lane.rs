@@ -19,6 +19,8 @@ pub(super) struct Lane {
     pub(super) to_hook: bool,
     pub(super) hook: bool,
     pub(super) hook_end: bool,
+    /// So many of the next bytes pass the hook by.
+    pub(super) skip: u64,
     pub(super) readable: bool,
     pub(super) writable: bool,
     /// The source has said that it sends no more: a short read is the last.
@@ -26,6 +28,8 @@ pub(super) struct Lane {
     /// A read may stop before urgent data: a short one says nothing about what is behind.
     pub(super) urgent: bool,
     pub(super) ended: bool,
+    /// Nothing is read, sent or ended for now.
+    pub(super) frozen: bool,
     /// The destination knows of the end.
     pub(super) closed: bool,
     /// The destination takes nothing any more: what is read is thrown away.
@@ -44,11 +48,13 @@ impl Lane {
             to_hook: false,
             hook,
             hook_end,
+            skip: 0,
             readable: false,
             writable: true,
             half: false,
             urgent: false,
             ended: false,
+            frozen: false,
             closed: false,
             discard: false,
             bytes: 0,
@@ -61,12 +67,17 @@ impl Lane {
 
     /// Whether bytes that wait may be sent, with room at the destination or without.
     pub(super) fn has_to_send(&self) -> bool {
+        !self.frozen && self.may_send()
+    }
+
+    fn may_send(&self) -> bool {
         !self.queue.is_empty() || self.late.as_ref().is_some_and(|(outlet, _)| outlet.may_send())
     }
 
     /// How many bytes may be read.
     pub(super) fn room(&self, limit: usize) -> usize {
         match &self.late {
+            _ if self.frozen => 0,
             Some((outlet, most)) if !outlet.is_locked() => most.saturating_sub(self.waiting()),
             Some(_) => 0,
             None if self.queue.is_empty() => limit,
@@ -76,7 +87,7 @@ impl Lane {
 
     /// Whether somebody holds back what follows, the end included.
     pub(super) fn is_locked(&self) -> bool {
-        self.late.as_ref().is_some_and(|(outlet, _)| outlet.is_locked())
+        self.frozen || self.late.as_ref().is_some_and(|(outlet, _)| outlet.is_locked())
     }
 
     /// Throws away what waits.

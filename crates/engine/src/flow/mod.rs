@@ -100,9 +100,8 @@ impl Flow {
         match side {
             Side::Left => {
                 self.left_gone |= ready.hang_up;
-                // A short read behind the hang-up is the last call: nobody would see the error. On a pair, which carries no
-                // urgent data, that bit is the former module's word for a reset: see `sock::announce_reset`.
-                self.unread |= ready.failed || ready.urgent;
+                // A short read behind the hang-up is the last call: nobody would see the error.
+                self.unread |= ready.failed;
             }
             // With our half closed it may be the end in order: reading finds that out. Else it is a reset, or the next
             // module has ended the flow, and nothing that is sent arrives.
@@ -127,7 +126,8 @@ impl Flow {
         }
         if !lane.discard {
             lane.hand = Some(count);
-            lane.to_hook = lane.hook;
+            lane.to_hook = lane.hook && lane.skip == 0;
+            lane.skip = lane.skip.saturating_sub(count as u64);
         } else if way == Way::Inbound {
             self.unread = true;
         }
@@ -137,6 +137,22 @@ impl Flow {
     pub fn kept(&mut self, way: Way, count: usize, asked: usize) {
         self.got(way, count, asked);
         self.lane(way).hand = None;
+    }
+
+    /// A read of at most `asked` bytes went elsewhere; they come back by the outlet, the queue or a hook.
+    pub fn taken(&mut self, way: Way, count: usize, asked: usize) {
+        self.kept(way, count, asked);
+    }
+
+    /// Nothing of a way is read, sent or ended until it is thawed.
+    pub fn freeze(&mut self, way: Way, frozen: bool) {
+        self.lane(way).frozen = frozen;
+    }
+
+    /// Whether bytes of a way go to a hook.
+    #[must_use]
+    pub fn has_hook(&self, way: Way) -> bool {
+        self.lanes[way as usize].hook
     }
 
     /// The bytes in hand went to the outlet.
@@ -216,6 +232,37 @@ impl Flow {
         lane.hook_end = false;
     }
 
+    /// The next `count` bytes that are read pass the hook by.
+    pub fn skip(&mut self, way: Way, count: u64) {
+        self.lane(way).skip = count;
+    }
+
+    /// Another socket has taken a side's place: other modules are between this flow and its former one, which is theirs. What has
+    /// been read of an end, or shown, stays so; a close will be seen again.
+    pub fn replaced(&mut self, side: Side) {
+        let from = self.lane(Way::from(side));
+        from.readable = false;
+        from.half = false;
+        from.urgent = false;
+        self.lane(Way::to(side)).writable = true;
+        match side {
+            Side::Left => (self.left_gone, self.unread) = (false, false),
+            Side::Right => self.right_is_tcp = false,
+        }
+    }
+
+    /// Bytes that have passed this module, whatever it would have made of them: they wait behind those that wait already.
+    pub fn pass(&mut self, way: Way, data: &[u8]) {
+        let lane = self.lane(way);
+        if lane.discard || lane.closed {
+            return;
+        }
+        match &lane.late {
+            Some((outlet, _)) => outlet.push(data),
+            None => lane.queue.push(data),
+        }
+    }
+
     /// Limits a direction, or lifts the limit.
     pub fn limit(&mut self, way: Way, bucket: Option<Bucket>) {
         self.lane(way).bucket = bucket;
@@ -271,6 +318,9 @@ impl Flow {
             return None;
         }
         let lane = self.lane(way);
+        if lane.frozen {
+            return None;
+        }
         let last = may_join && lane.ended && !lane.hook_end;
         if lane.hand.is_some() {
             if lane.to_hook {
@@ -295,6 +345,11 @@ impl Flow {
             let most = match &mut lane.bucket {
                 Some(bucket) if !lane.discard => bucket.allowance(now).min(room),
                 _ => room,
+            };
+            let most = if lane.hook && lane.skip > 0 {
+                most.min(usize::try_from(lane.skip).unwrap_or(usize::MAX))
+            } else {
+                most
             };
             let read = if append { Command::Append(way, most) } else { Command::Read(way, most) };
             return (most > 0).then_some(read);
@@ -370,7 +425,8 @@ impl Flow {
     #[must_use]
     pub fn is_native(&self, way: Way) -> bool {
         let lane = &self.lanes[way as usize];
-        !lane.hook && !lane.discard
+        let skips = lane.skip > 0 && lane.late.is_none();
+        (!lane.hook || skips) && !lane.discard
     }
 
     /// Whether the poller must tell when `side` has room.
@@ -404,6 +460,30 @@ impl Flow {
     #[must_use]
     pub fn right_is_gone(&self) -> bool {
         self.right_gone
+    }
+
+    /// Whether the application has closed and left bytes unread.
+    #[must_use]
+    pub fn left_is_unread(&self) -> bool {
+        self.unread
+    }
+
+    /// Whether the end of a way was read.
+    #[must_use]
+    pub fn has_ended(&self, way: Way) -> bool {
+        self.lanes[way as usize].ended
+    }
+
+    /// Whether a reset was asked for.
+    #[must_use]
+    pub fn is_reset(&self) -> bool {
+        self.reset
+    }
+
+    /// Whether the destination of a way was told of the end.
+    #[must_use]
+    pub fn is_closed(&self, way: Way) -> bool {
+        self.lanes[way as usize].closed
     }
 
     /// Whether everything that the application wrote was read.

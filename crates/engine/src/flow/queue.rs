@@ -68,6 +68,21 @@ impl Queue {
         }
     }
 
+    /// The driver keeps none of its bytes any more.
+    pub fn outside_is_gone(&mut self) {
+        self.outside = 0;
+    }
+
+    /// Takes the last bytes that wait here back, at most `most`, in their order.
+    pub fn yank(&mut self, most: usize) -> Vec<u8> {
+        let here = self.bytes.len() - self.start;
+        let taken = self.bytes.split_off(self.bytes.len() - most.min(here));
+        if self.is_empty() {
+            self.clear();
+        }
+        taken
+    }
+
     /// Throws away what waits.
     pub fn clear(&mut self) {
         *self = Self::default();
@@ -87,6 +102,20 @@ mod tests {
         assert_eq!((queue.front(), queue.len()), (&b"cdef"[..], 4));
         queue.advance(4);
         assert!(queue.is_empty() && queue.bytes.capacity() == 0);
+    }
+
+    #[test]
+    fn the_last_come_back() {
+        let mut queue = Queue::default();
+        queue.push(b"abcdef");
+        queue.advance(1);
+        assert_eq!(queue.yank(2), b"ef");
+        assert_eq!(queue.front(), b"bcd");
+        assert_eq!(queue.yank(9), b"bcd");
+        assert!(queue.is_empty() && queue.bytes.capacity() == 0);
+        queue.keep_outside(4);
+        queue.push(b"xy");
+        assert_eq!((queue.yank(9), queue.len()), (b"xy".to_vec(), 4));
     }
 
     #[test]

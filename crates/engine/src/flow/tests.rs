@@ -8,6 +8,7 @@
 //! | [`hooks`] | what a module's hooks do to it |
 //! | [`late`] | bytes that may be revoked |
 //! | [`limits`] | buckets and timers |
+//! | [`yielded`] | neighbours that change, bytes that come along |
 //! | [`sim`] | sockets and epoll as the kernel has them, small |
 //! | [`model`] | the machine against [`sim`], by chance |
 
@@ -19,3 +20,4 @@ mod model;
 mod passing;
 mod playbook;
 mod sim;
+mod yielded;

@@ -79,7 +79,7 @@ pub struct Ready {
     pub half: bool,
     /// Both halves are closed.
     pub hang_up: bool,
-    /// There is an error: a reset, or the peer's end of a pair was closed with unread bytes.
+    /// There is an error: a reset, or the peer's end of a pair was closed with unread bytes or by a module that said so.
     pub failed: bool,
     /// Among the bytes to read are urgent ones.
     pub urgent: bool,

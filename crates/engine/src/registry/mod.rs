@@ -258,11 +258,23 @@ fn names(runtime: &Runtime) -> Result<Vec<String>> {
 /// # Errors
 /// ENOENT or ECONNREFUSED: no such module, or dead; EAGAIN: its backlog is full; EPERM: somebody else's.
 pub fn connect_queue(runtime: &Runtime, name: &str, cpu: u32) -> io::Result<OwnedFd> {
-    use std::os::unix::ffi::OsStrExt;
     let packed = check_name(name).map_err(io::Error::from)?;
-    let path = SocketPath::steal(runtime.path.as_os_str().as_bytes(), &packed, cpu)
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
-    trusted(socket::connect(Path::new(std::ffi::OsStr::from_bytes(path.as_bytes())))?)
+    let path =
+        queue_path(runtime, &packed, cpu).ok_or_else(|| io::Error::from_raw_os_error(libc::ENAMETOOLONG))?;
+    trusted(socket::connect(&path)?)
+}
+
+fn queue_path(runtime: &Runtime, name: &Name, cpu: u32) -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = SocketPath::steal(runtime.path.as_os_str().as_bytes(), name, cpu)?;
+    Some(std::ffi::OsStr::from_bytes(path.as_bytes()).into())
+}
+
+/// Whether a module's queue on one core has its name: it is not full, and was not told to stop.
+#[must_use]
+pub fn has_queue(runtime: &Runtime, name: &str, cpu: u32) -> bool {
+    let path = check_name(name).ok().and_then(|packed| queue_path(runtime, &packed, cpu));
+    path.is_some_and(|path| path.exists())
 }
 
 /// A connection to a module's control socket, non-blocking; its peer is the caller's user or root.

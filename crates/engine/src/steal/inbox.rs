@@ -8,7 +8,8 @@ use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use modnet_abi::steal::{
-    Entry, Hello, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, MAX_ENTRIES, MAX_FDS, NEW, NO_SLOT,
+    Entry, Hello, Yielded, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, MAX_ENTRIES, MAX_FDS, NEW, NO_SLOT,
+    WITH_BYTES, WITH_REAL, YIELD, YIELD_BYTES,
 };
 
 /// Messages taken in one call: a burst of accepts.
@@ -38,6 +39,19 @@ pub enum Message<'a> {
         slot: u32,
         /// Towards the network.
         right: OwnedFd,
+    },
+    /// A flow that has carried bytes already.
+    Yield {
+        /// What is said of it.
+        said: Yielded,
+        /// Towards the application.
+        left: OwnedFd,
+        /// Towards the network.
+        right: OwnedFd,
+        /// The real socket, where right is not.
+        real: Option<OwnedFd>,
+        /// A file with bytes that lie in no socket.
+        bytes: Option<OwnedFd>,
     },
     /// Descriptors did not fit into this process; what came of them is closed. The slot of a BEGIN among them, of which
     /// nobody else hears, or [`NO_SLOT`].
@@ -134,6 +148,11 @@ fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl F
             let hello = unsafe { bytes[ENTRY_BYTES..].as_ptr().cast::<Hello>().read_unaligned() };
             return each(Message::Hello(&hello, fds));
         }
+        if first.kind == YIELD && bytes.len() == YIELD_BYTES {
+            // SAFETY: as above.
+            let said = unsafe { bytes[ENTRY_BYTES..].as_ptr().cast::<Yielded>().read_unaligned() };
+            return each(yielded(said, fds).unwrap_or(Message::NotUnderstood));
+        }
     }
     if !bytes.len().is_multiple_of(ENTRY_BYTES) {
         return each(Message::NotUnderstood);
@@ -155,6 +174,13 @@ fn parse(bytes: &[u8], fds: &mut dyn Iterator<Item = OwnedFd>, each: &mut impl F
             }
         }
     }
+}
+
+fn yielded<'a>(said: Yielded, fds: &mut dyn Iterator<Item = OwnedFd>) -> Option<Message<'a>> {
+    let (left, right) = (fds.next()?, fds.next()?);
+    let mut along = |flag| if said.flags & flag == 0 { Some(None) } else { fds.next().map(Some) };
+    let (real, bytes) = (along(WITH_REAL)?, along(WITH_BYTES)?);
+    Some(Message::Yield { said, left, right, real, bytes })
 }
 
 fn lose(bytes: &[u8], each: &mut impl FnMut(Message<'_>)) {

@@ -5,11 +5,13 @@
 //! pays for one module however long its chain is. Where pairs are pooled, each connection has a pool of its own.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use modnet_abi::steal::MAX_ENTRIES;
 
+use super::carried::Carried;
+use super::doors::{Doors, Parcel};
 use super::outbox;
 use super::towards::{Place, Towards};
 use super::{Left, Receiver, Stolen};
@@ -20,9 +22,11 @@ use crate::sock;
 use crate::stats::Stats;
 
 /// A connection to a later module of the chain, made when it is first needed.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Link {
     open: Option<Open>,
+    /// The same for flows that were yielded, each of which may have a chain of its own.
+    doors: Option<Doors>,
 }
 
 #[derive(Debug)]
@@ -70,14 +74,22 @@ impl Link {
         let mut at = first;
         while at < flows.len() {
             let origin = Arc::clone(&flows[at].origin);
-            // A later HELLO in the same batch changes the chain for the flows after it.
-            let same = flows[at..].iter().take_while(|flow| Arc::ptr_eq(&flow.origin, &origin)).count();
-            let count = same.min(MAX_ENTRIES);
-            let goes_on = origin.position + 1 < origin.chain.len();
-            let settled = !goes_on || self.hand_over(receiver, cpu, &origin, &mut flows[at..at + count]);
+            // A later HELLO in the same batch changes the chain for the flows after it. A yielded flow goes alone.
+            let alike = |flow: &&Stolen| flow.carried.is_none() && Arc::ptr_eq(&flow.origin, &origin);
+            let count = flows[at..].iter().take_while(alike).count().clamp(1, MAX_ENTRIES);
+            let goes_on = origin.position + 1 < origin.until;
+            let settled = match &mut flows[at..at + count] {
+                _ if !goes_on => true,
+                [flow] if flow.carried.is_some() => self.hand_over_yielded(receiver, cpu, flow),
+                flows => self.hand_over(receiver, cpu, &origin, flows),
+            };
             if !settled && origin.fail_closed {
                 for flow in flows.drain(at..at + count) {
-                    sock::reset(&flow.right);
+                    if flow.right_is_tcp {
+                        sock::reset(&flow.right);
+                    } else {
+                        sock::announce_reset(&flow.right);
+                    }
                     // A fresh pair is heard when it is closed, a pooled one when the worker says so.
                     refused.extend(Some(flow.left).filter(|left| !matches!(left, Left::Fresh(_))));
                 }
@@ -86,6 +98,46 @@ impl Link {
             }
             at += count;
         }
+        if !receiver.keeps_real {
+            for flow in &mut flows[first..] {
+                flow.real = None;
+            }
+        }
+    }
+
+    /// The same for a flow that was yielded. Its right has bytes of its own, and may be a pair to a module beyond.
+    fn hand_over_yielded(&mut self, receiver: &Receiver, cpu: u32, flow: &mut Stolen) -> bool {
+        let doors = self.doors.get_or_insert_with(|| Doors::new(&receiver.runtime, cpu));
+        let stats = &receiver.stats;
+        let Ok((near, far)) = sock::pair() else {
+            Stats::add(&stats.no_descriptor, 1);
+            return false;
+        };
+        let bytes = flow.carried.as_mut().map(|carried| std::mem::take(&mut carried.right));
+        let passed = flow.carried.as_ref().map_or(Vec::new(), |carried| carried.passed.clone());
+        let carried = Carried { right: bytes.unwrap_or_default(), passed, ..Carried::default() };
+        let real = flow.real.as_ref().map(AsFd::as_fd);
+        let parcel = Parcel { left: far.as_fd(), right: flow.right.as_fd(), real, carried: &carried };
+        let sent = (flow.origin.position + 1..flow.origin.until).any(|position| {
+            let sent = doors.send(&flow.origin, position, &parcel);
+            match sent.as_ref().map_err(io::Error::raw_os_error) {
+                Ok(()) => Stats::add(&stats.pairs_new, 1),
+                Err(Some(libc::EAGAIN)) => Stats::add(&stats.queue_full, 1),
+                Err(_) => Stats::add(&stats.skipped, 1),
+            }
+            sent.is_ok()
+        });
+        if !sent {
+            if let Some(own) = &mut flow.carried {
+                own.right = carried.right;
+            }
+            return false;
+        }
+        let right = std::mem::replace(&mut flow.right, near);
+        if std::mem::replace(&mut flow.right_is_tcp, false) {
+            flow.real = Some(right);
+        }
+        true
     }
 
     /// Closes pooled pairs that were not needed for long (`all`: that are idle). How many descriptors are still kept.
@@ -111,7 +163,7 @@ impl Link {
         }
         let mut fresh = self.open.is_none();
         let mut position = origin.position + 1;
-        while position < origin.chain.len() {
+        while position < origin.until {
             if self.open.is_none() {
                 match Open::connect(receiver, cpu, origin, position) {
                     Ok(open) => self.open = Some(open),

@@ -2,6 +2,8 @@
 //!
 //! | file | holds |
 //! | --- | --- |
+//! | [`carried`] | bytes of a yielded flow that lie in no socket |
+//! | [`doors`] | the way to modules that flows are yielded to |
 //! | [`inbox`] | messages with descriptors, many in one call |
 //! | [`link`], [`outbox`] | passing the network's side on to the next module, and the messages that do it |
 //! | [`towards`] | this module's pairs towards the next one, where they outlive a flow |
@@ -13,6 +15,8 @@
 //! of a record whose chain names this module; whatever comes that is not understood is closed and counted.
 //! A pool that a HELLO offers is taken by the worker ([`Client::take_offer`]), or left alone: then every pair is fresh.
 
+pub mod carried;
+pub mod doors;
 pub mod inbox;
 pub mod link;
 pub mod outbox;
@@ -37,7 +41,9 @@ use crate::pairs::Pairs;
 use crate::record;
 use crate::registry::socket;
 use crate::runtime::{euid, Runtime};
+use crate::sock;
 use crate::stats::Stats;
+use carried::Carried;
 use inbox::{Inbox, Message, State};
 use link::Link;
 use page::Page;
@@ -85,6 +91,16 @@ pub struct Stolen {
     pub seat: Option<Seat>,
     /// The real socket, where right is not and [`Receiver::keeps_real`].
     pub real: Option<OwnedFd>,
+    /// Where it was yielded: what lies in no socket.
+    pub carried: Option<Box<Carried>>,
+}
+
+impl Stolen {
+    /// One that has carried nothing yet. None: nobody has said whose it is.
+    fn new(origin: Option<&Arc<Origin>>, left: Left, right: OwnedFd) -> Option<Self> {
+        let origin = Arc::clone(origin?);
+        Some(Self { origin, left, right, right_is_tcp: true, seat: None, real: None, carried: None })
+    }
 }
 
 /// A pool that a client offers: the memory, and what it rings.
@@ -135,12 +151,9 @@ impl Client {
         let refused = &mut self.refused;
         let slot_of = |slot| usize::try_from(slot).ok().filter(|slot| pooled && *slot < SLOTS);
         let stats = &receiver.stats;
-        let mut arrived = |origin: &Option<Arc<Origin>>, left: Option<Left>, right| match (origin, left) {
-            (Some(origin), Some(left)) => {
-                let origin = Arc::clone(origin);
-                flows.push(Stolen { origin, left, right, right_is_tcp: true, seat: None, real: None });
-            }
-            _ => Stats::add(&stats.not_understood, 1),
+        let mut arrived = |flow: Option<Stolen>| match flow {
+            Some(flow) => flows.push(flow),
+            None => Stats::add(&stats.not_understood, 1),
         };
         let state = inbox.receive(fd, most, |message| match message {
             Message::Hello(hello, fds) => {
@@ -157,9 +170,21 @@ impl Client {
                 }
             }
             _ if unwelcome => Stats::add(&stats.not_understood, 1),
-            Message::New { slot, left, right } => arrived(origin, new(slot, left, pooled), right),
+            Message::New { slot, left, right } => {
+                arrived(new(slot, left, pooled).and_then(|left| Stolen::new(origin.as_ref(), left, right)));
+            }
             Message::Begin { slot, right } => {
-                arrived(origin, slot_of(slot).map(Left::Again), right);
+                let left = slot_of(slot).map(Left::Again);
+                arrived(left.and_then(|left| Stolen::new(origin.as_ref(), left, right)));
+            }
+            Message::Yield { said, left, right, real, bytes } => {
+                let right_is_tcp = sock::is_tcp(&right);
+                let carried = Carried::unpack(&said, bytes).ok().map(Box::new);
+                let flow = Stolen::new(origin.as_ref(), Left::Fresh(left), right);
+                arrived(flow.filter(|_| carried.is_some()).map(|flow| {
+                    let real = real.filter(|_| !right_is_tcp);
+                    Stolen { right_is_tcp, real, carried, ..flow }
+                }));
             }
             Message::Lost(slot) => {
                 refused.extend(slot_of(slot).map(Left::Again));
@@ -247,6 +272,10 @@ fn greet(fd: &OwnedFd, hello: &Hello, receiver: &Receiver) -> Result<Origin> {
     if chain[position] != receiver.name {
         return Err(wrong("another module's name"));
     }
+    let until = hello.until as usize;
+    if until <= position || until > length {
+        return Err(wrong("a wrong end of its way"));
+    }
     let peer = socket::peer(fd).map_err(|e| Error::system("cannot tell who it is", &e))?;
     if peer.uid != euid() && peer.uid != 0 {
         record::verify(&receiver.runtime, hello.record, &hello.token, &receiver.name)?;
@@ -256,6 +285,7 @@ fn greet(fd: &OwnedFd, hello: &Hello, receiver: &Receiver) -> Result<Origin> {
         record: hello.record,
         chain,
         position,
+        until,
         token: hello.token,
         fail_closed: hello.flags & HELLO_FAIL_CLOSED != 0,
     })

@@ -7,7 +7,8 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use modnet_abi::name::pack;
 use modnet_abi::record::MAX_CHAIN;
 use modnet_abi::steal::{
-    Entry, Hello, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, MAX_FDS, NO_SLOT, POOLED, STEAL_VERSION,
+    Entry, Hello, Yielded, ENTRY_BYTES, HELLO, HELLO_BYTES, HELLO_FAIL_CLOSED, MAX_FDS, NO_SLOT, POOLED,
+    STEAL_VERSION, YIELD, YIELD_BYTES,
 };
 
 use super::towards::Place;
@@ -27,6 +28,7 @@ pub fn greet(fd: &OwnedFd, origin: &Origin, position: usize, pool: Option<[RawFd
         pid: origin.application,
         position: index(position),
         length: index(origin.chain.len()),
+        until: index(origin.until),
         token: origin.token,
         chain: [[0; 32]; MAX_CHAIN],
     };
@@ -57,6 +59,18 @@ pub fn send(fd: &OwnedFd, flows: &[Stolen], places: &[Place]) -> io::Result<()> 
         fds.push(flow.right.as_raw_fd());
     }
     transmit(fd, &message, &fds)
+}
+
+/// Sends one yielded flow: left, right, and what else `said` says comes along.
+///
+/// # Errors
+/// As [`send`].
+pub fn send_yielded(fd: &OwnedFd, said: &Yielded, fds: &[RawFd]) -> io::Result<()> {
+    let mut message = [0u8; YIELD_BYTES];
+    message[..ENTRY_BYTES].copy_from_slice(&entry_bytes(Entry { slot: NO_SLOT, kind: YIELD }));
+    // SAFETY: a Yielded is integers without padding, `message` has room for it after the entry.
+    unsafe { message[ENTRY_BYTES..].as_mut_ptr().cast::<Yielded>().write_unaligned(*said) };
+    transmit(fd, &message, fds)
 }
 
 fn entry_bytes(entry: Entry) -> [u8; ENTRY_BYTES] {

@@ -1,8 +1,9 @@
-//! The memory of a pool (`abi::pool`), made and mapped: the one owner of memfd and mmap.
+//! The memory of a pool (`abi::pool`), made and mapped: the one owner of memfd and mmap. (Yielded bytes have one as well.)
 //!
 //! Rules: a memfd that could shrink is refused, since touching what is gone would kill this process; whatever stands in
 //! the memory is atomics, of which any value is valid.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::ops::Deref;
@@ -10,6 +11,22 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
 use modnet_abi::pool::{PoolPage, POOL_BYTES};
+
+/// An empty file in memory, which can be sealed.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOMEM.
+pub fn memory(name: &CStr) -> io::Result<File> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name ends with a NUL; the descriptor is ours when the call succeeds.
+    unsafe {
+        let fd = libc::memfd_create(name.as_ptr(), flags);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(File::from_raw_fd(fd))
+    }
+}
 
 /// A mapping of a pool's memory; unmapped with it.
 #[derive(Debug)]
@@ -26,15 +43,7 @@ impl Page {
     /// # Errors
     /// EMFILE, ENFILE, ENOMEM.
     pub fn new() -> io::Result<(Self, OwnedFd)> {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: the name is a NUL-terminated literal; the descriptor is ours when the call succeeds.
-        let file = unsafe {
-            let fd = libc::memfd_create(c"modnet-pool".as_ptr(), flags);
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            File::from_raw_fd(fd)
-        };
+        let file = memory(c"modnet-pool")?;
         file.set_len(POOL_BYTES as u64)?;
         let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
         // SAFETY: no memory is passed.

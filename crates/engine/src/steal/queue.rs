@@ -7,12 +7,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::inbox::{Inbox, State as Answer};
 use super::{Client, Left, Receiver, Stolen};
+use crate::calls::relay::sides;
 use crate::calls::state::remember;
+use crate::hooks::Origin;
 use crate::poll::{Poller, Waker};
 use crate::registry::socket;
 use crate::stats::Stats;
@@ -28,6 +30,8 @@ pub struct Sockets {
     pub left: OwnedFd,
     /// Towards the network, or the next module.
     pub right: OwnedFd,
+    /// Whose flow it is.
+    pub origin: Arc<Origin>,
 }
 
 /// One core's steal queue.
@@ -176,16 +180,23 @@ impl State {
             self.clients.remove(&key);
         }
         Stats::add(&receiver.stats.stolen, self.received.len() as u64);
-        self.kept.extend(self.received.drain(..).filter_map(|flow| match flow.left {
-            Left::Fresh(left) => {
-                if let Some(real) = flow.real {
-                    remember(&flow.right, real);
+        for mut flow in self.received.drain(..) {
+            // Of a pool that nobody took there is none.
+            let Left::Fresh(left) = std::mem::replace(&mut flow.left, Left::Again(0)) else { continue };
+            let origin = Arc::clone(&flow.origin);
+            let right_brings = flow.carried.as_ref().is_some_and(|carried| !carried.right.is_empty());
+            let tcp = (flow.right_is_tcp && right_brings).then(|| flow.right.try_clone().ok()).flatten();
+            let real = flow.real.take().or(tcp);
+            match sides(flow, left, receiver) {
+                Ok((left, right)) => {
+                    if let Some(real) = real {
+                        remember(&right, real);
+                    }
+                    self.kept.push_back(Sockets { left, right, origin });
                 }
-                Some(Sockets { left, right: flow.right })
+                Err(_) => Stats::add(&receiver.stats.no_descriptor, 1),
             }
-            // Of a pool that nobody took.
-            Left::New(..) | Left::Again(_) => None,
-        }));
+        }
     }
 
     fn set_bell(&mut self) {

@@ -21,7 +21,8 @@ use std::sync::Arc;
 use modnet_abi::name::pack;
 use modnet_abi::record::MAX_CHAIN;
 use modnet_abi::steal::{
-    Entry, Hello, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, NEW, NO_SLOT, POOLED, STEAL_VERSION,
+    Entry, Hello, Yielded, BEGIN, ENTRY_BYTES, HELLO, HELLO_BYTES, NEW, NO_SLOT, POOLED, STEAL_VERSION,
+    YIELD, YIELD_BYTES,
 };
 
 use super::inbox::{Inbox, State};
@@ -43,6 +44,7 @@ fn hello(chain: &[&str], position: u32) -> Hello {
         pid: 77,
         position,
         length,
+        until: length,
         token: [7; 16],
         chain: names,
     }
@@ -54,6 +56,15 @@ fn hello_message(hello: &Hello) -> Vec<u8> {
     message
         .extend(unsafe { std::slice::from_raw_parts((&raw const *hello).cast::<u8>(), size_of::<Hello>()) });
     assert_eq!(message.len(), HELLO_BYTES);
+    message
+}
+
+fn yield_message(said: &Yielded) -> Vec<u8> {
+    let mut message = entry(YIELD).to_vec();
+    message.extend(said.flags.to_ne_bytes());
+    message.extend(said.reserved.to_ne_bytes());
+    message.extend(said.lengths.iter().flat_map(|length| length.to_ne_bytes()));
+    assert_eq!(message.len(), YIELD_BYTES);
     message
 }
 
@@ -200,8 +211,20 @@ pub(crate) struct Shim(OwnedFd);
 
 impl Shim {
     pub(crate) fn connect(runtime: &Runtime, chain: &[&str]) -> Self {
+        Self::connect_at(runtime, chain, 0)
+    }
+
+    /// With these flags of a HELLO.
+    pub(crate) fn connect_with(runtime: &Runtime, chain: &[&str], flags: u32) -> Self {
         let fd = crate::registry::connect_queue(runtime, chain[0], 0).unwrap();
-        send(&fd, &hello_message(&hello(chain, 0)), &[]);
+        send(&fd, &hello_message(&Hello { flags, ..hello(chain, 0) }), &[]);
+        Self(fd)
+    }
+
+    /// Where the modules before `position` are away.
+    pub(crate) fn connect_at(runtime: &Runtime, chain: &[&str], position: u32) -> Self {
+        let fd = crate::registry::connect_queue(runtime, chain[position as usize], 0).unwrap();
+        send(&fd, &hello_message(&hello(chain, position)), &[]);
         Self(fd)
     }
 

@@ -10,12 +10,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use modnet_inspect::watch::Watch;
 use modnet_pool::{word, Shared};
+use modnet_revoke::release::Release;
 use serde_json::{json, Value};
 
 use crate::flow::{self, Hooked, Ready, Side, Way};
-use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants};
+use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants, Yield};
+use crate::revoke::{peer, Next};
+use crate::runtime::Runtime;
 use crate::sock;
 use crate::stats::Stats;
+use crate::steal::carried::Carried;
+use crate::steal::doors::Doors;
 use crate::steal::page::Page;
 use crate::steal::towards;
 
@@ -39,6 +44,8 @@ pub struct Pair {
     unread: bool,
     /// The network's end was shown: the flow ends the ordinary way.
     dirty: bool,
+    /// Its inode, once somebody has asked.
+    inode: Option<u32>,
 }
 
 /// A pair's place in a pool.
@@ -62,7 +69,15 @@ impl Pair {
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
         let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
-        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty }
+        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty, inode: None }
+    }
+
+    /// Which socket it is, for who has the other end; None where the system does not tell.
+    pub fn inode(&mut self) -> Option<u32> {
+        if self.inode.is_none() {
+            self.inode = peer::inode(self.left.as_fd()).ok();
+        }
+        self.inode
     }
 
     /// A flow begins: what it is to be told at once.
@@ -79,14 +94,13 @@ impl Pair {
 
     /// The poller saw something. The flow that is to be told; None: it is remembered.
     pub fn saw(&mut self, ready: Ready) -> Option<u64> {
-        self.hung_up |= ready.hang_up || ready.half || ready.failed || ready.urgent;
+        self.hung_up |= ready.hang_up || ready.half || ready.failed;
         if self.flow.is_none() {
             let early = &mut self.early;
             early.readable |= ready.readable;
             early.half |= ready.half;
             early.hang_up |= ready.hang_up;
             early.failed |= ready.failed;
-            early.urgent |= ready.urgent;
         }
         self.flow
     }
@@ -114,6 +128,11 @@ impl Pair {
     /// Whether the client has closed by word.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Whether the module before, whose end is closed, has said that this was a reset.
+    pub fn was_reset(&self) -> bool {
+        !self.closed && sock::was_reset(&self.left)
     }
 
     /// Shows the application the network's end; or is told that the application has closed before.
@@ -147,6 +166,21 @@ impl Pair {
         self.flow.is_none() && self.seat.as_ref().is_some_and(|seat| word::withdraw(seat.word()))
     }
 
+    /// Takes it out of its pool, for good, while its flow goes on: from here on it ends with its sockets. False: the client has
+    /// closed by word, and nobody is at the other end any more.
+    pub fn leave_pool(&mut self) -> bool {
+        if self.closed {
+            return false;
+        }
+        if let Some(seat) = &self.seat {
+            if !word::half_close(seat.word()) {
+                return false;
+            }
+            word::free(seat.word());
+        }
+        true
+    }
+
     /// Whether its other end is gone.
     pub fn has_hung_up(&self) -> bool {
         self.hung_up
@@ -162,6 +196,58 @@ impl Pair {
         if let Some(seat) = self.seat {
             word::free(seat.word());
         }
+    }
+}
+
+/// Bytes that were read once already.
+#[derive(Default)]
+pub struct Unread {
+    bytes: Vec<u8>,
+    at: usize,
+    /// The first of them have passed already, and are shown.
+    passed: usize,
+}
+
+/// What a read of [`Unread`] gave.
+pub struct Again {
+    /// So many bytes.
+    pub count: usize,
+    /// They have passed already.
+    pub passed: bool,
+}
+
+impl Unread {
+    /// They are to be read first.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes, at: 0, passed: 0 }
+    }
+
+    /// The same, after others that have passed already.
+    fn after(mut passed: Vec<u8>, bytes: &[u8]) -> Self {
+        let count = passed.len();
+        passed.extend_from_slice(bytes);
+        Self { bytes: passed, at: 0, passed: count }
+    }
+
+    /// Reads; None: there are no more, and their memory is given back.
+    pub fn read(&mut self, into: &mut [u8]) -> Option<Again> {
+        let passed = self.at < self.passed;
+        let end = if passed { self.passed } else { self.bytes.len() };
+        let rest = &self.bytes[self.at..end];
+        if rest.is_empty() {
+            *self = Self::default();
+            return None;
+        }
+        let count = rest.len().min(into.len());
+        into[..count].copy_from_slice(&rest[..count]);
+        self.at += count;
+        Some(Again { count, passed })
+    }
+
+    /// All that is left and has not passed.
+    pub fn take(&mut self) -> Vec<u8> {
+        let mut bytes = std::mem::take(self);
+        bytes.bytes.split_off(bytes.at.max(bytes.passed))
     }
 }
 
@@ -189,12 +275,20 @@ pub struct Flow {
     pub pipes: [Option<super::pipe::Pipe>; 2],
     /// The real socket's TCP state; None where there are no hooks that could ask.
     pub tcp: Option<Arc<Watch>>,
-    /// Whether `tcp` holds a descriptor of its own: the real socket, which a later module serves.
-    pub keeps_real: bool,
+    /// While somebody takes bytes back.
+    pub frozen: Option<super::yanking::Frozen>,
+    /// The real socket, which a later module serves: for `tcp`.
+    pub real: Option<OwnedFd>,
+    /// By way: bytes that came along when the flow was yielded, to be read before those of the socket.
+    pub carried: [Unread; 2],
+    /// It is to be yielded, as soon as the hook has returned.
+    pub yielding: Option<Yield>,
     /// Where what is outbound may be revoked.
-    pub late: Option<super::late::Late>,
+    pub late: Option<Release>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
+    /// When the module's hook is to be called, in the same.
+    pub wake: Option<u64>,
     origin: Arc<Origin>,
     opened_at: f64,
 }
@@ -222,34 +316,113 @@ impl Flow {
             busy: [false; 2],
             pipes: [None, None],
             tcp: None,
-            keeps_real: false,
+            frozen: None,
+            real: None,
+            carried: Default::default(),
+            yielding: None,
             late: None,
             timer: None,
+            wake: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
         }
     }
 
     /// From whom it is.
-    pub fn origin(&self) -> &Origin {
+    pub fn origin(&self) -> &Arc<Origin> {
         &self.origin
     }
 
     /// Makes the module's state, where it has any hook.
-    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, real: Option<OwnedFd>) {
+    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, doors: &Arc<Doors>, runtime: &Runtime) {
         if wants.any() {
-            let tcp = Arc::new(real.map_or_else(|| Watch::new(self.right.as_raw_fd()), Watch::owning));
-            self.tcp = Some(Arc::clone(&tcp));
+            let network = self.network();
+            let tcp = Arc::new(Watch::new(network.as_raw_fd()));
             self.state = Some(hooks.state(Opened {
                 id: self.id,
                 origin: Arc::clone(&self.origin),
-                peer: sock::peer(self.right.as_fd()),
-                local: sock::local(self.right.as_fd()),
+                peer: sock::peer(network.as_fd()),
+                local: sock::local(network.as_fd()),
                 at: self.opened_at,
-                tcp,
+                tcp: Arc::clone(&tcp),
+                doors: Arc::clone(doors),
                 outlet: self.machine.outlet().cloned(),
+                next: self.next(runtime),
             }));
+            self.tcp = Some(tcp);
         }
+    }
+
+    /// Whom a revocable module in mid-chain asks for what it has passed on.
+    fn next(&self, runtime: &Runtime) -> Option<Arc<Next>> {
+        if self.right_is_tcp || self.machine.outlet().is_none() {
+            return None;
+        }
+        let ino = peer::inode(self.right.as_fd()).ok()?;
+        let names = self.origin.chain.get(self.origin.position + 1..).unwrap_or_default().to_vec();
+        Some(Arc::new(Next { runtime: runtime.clone(), names, ino }))
+    }
+
+    /// The real socket, if it is here.
+    fn network(&self) -> &OwnedFd {
+        self.real.as_ref().unwrap_or(&self.right)
+    }
+
+    /// Its chain has changed.
+    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks) {
+        self.origin = origin;
+        if let Some(state) = &mut self.state {
+            hooks.moved(state, &self.origin);
+        }
+    }
+
+    /// It was yielded to this module: what has come along goes first.
+    pub fn load(&mut self, carried: Carried) {
+        let Carried { left, right, passed, left_unread } = carried;
+        self.machine.pass(Way::Inbound, &left.unsent);
+        self.machine.pass(Way::Outbound, &right.unsent);
+        self.hold(Way::Outbound, left.unread);
+        self.hold(Way::Inbound, right.unread);
+        if !passed.is_empty() {
+            let unread = &mut self.carried[Way::Inbound as usize];
+            *unread = Unread::after(passed, &unread.take());
+            self.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
+        }
+        // That the application has left bytes unread a socket tells once only.
+        self.machine.ready(Side::Left, Ready { failed: left_unread, ..Ready::default() });
+    }
+
+    /// It was not handed over: what would be read of a way that has ended passes.
+    pub fn pass_held(&mut self) {
+        for way in Way::BOTH {
+            if self.machine.has_ended(way) {
+                let bytes = self.carried[way as usize].take();
+                self.machine.pass(way, &bytes);
+            }
+        }
+    }
+
+    /// These bytes are to be read of a way's source before all others, again.
+    pub fn hold(&mut self, way: Way, mut bytes: Vec<u8>) {
+        if bytes.is_empty() {
+            return;
+        }
+        let unread = &mut self.carried[way as usize];
+        bytes.extend(unread.take());
+        *unread = Unread::new(bytes);
+        self.machine.ready(way.source(), Ready { readable: true, ..Ready::default() });
+    }
+
+    /// What waits for a destination, taken away from here.
+    pub fn take_queued(&mut self, way: Way) -> Vec<u8> {
+        let mut bytes = self.pipes[way as usize].take().map(|pipe| pipe.contents()).unwrap_or_default();
+        let queue = self.machine.queue(way);
+        bytes.extend_from_slice(queue.front());
+        queue.clear();
+        if let Some(outlet) = self.machine.outlet().filter(|_| way == Way::Outbound) {
+            bytes.extend(outlet.take());
+        }
+        bytes
     }
 
     /// What the destination has not taken of what is in a pipe stays there.
@@ -297,13 +470,14 @@ impl Flow {
             "application": self.origin.application,
             "chain": self.origin.chain,
             "position": self.origin.position,
-            "peer": address(sock::peer(self.right.as_fd())),
-            "local": address(sock::local(self.right.as_fd())),
+            "peer": address(sock::peer(self.network().as_fd())),
+            "local": address(sock::local(self.network().as_fd())),
             "opened_at": self.opened_at,
             "bytes_outbound": outbound,
             "bytes_inbound": inbound,
             "queued_outbound": queued_outbound,
             "queued_inbound": queued_inbound,
+            "held": self.frozen.as_ref().map_or(0, super::yanking::Frozen::len),
             "tcp": super::published::tcp(self),
         })
     }

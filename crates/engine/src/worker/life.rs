@@ -4,8 +4,9 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
+use modnet_revoke::release::Release;
+
 use super::conn::{Flow, Pair};
-use super::late::Late;
 use super::{Worker, KIND_BITS, LEFT, RIGHT};
 use crate::flow::{Ready, Side};
 use crate::sock;
@@ -41,16 +42,20 @@ impl Worker {
         flow.seat = stolen.seat;
         flow.pair = Some(pair);
         if stolen.real.is_some() {
-            flow.keeps_real = true;
             shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
         }
+        flow.real = stolen.real;
         let told = shared.revocable.map(|most| {
             let (outlet, key) = self.touched.outlet();
             flow.machine.bind_late(outlet, most);
-            flow.late = Some(Late::default());
+            flow.late = Some(Release::default());
             key
         });
-        flow.open(self.wants, &*shared.hooks, stolen.real);
+        flow.open(self.wants, &*shared.hooks, &self.doors, &shared.receiver.runtime);
+        let carries = stolen.carried.is_some();
+        if let Some(carried) = stolen.carried {
+            flow.load(*carried);
+        }
         let flow = self.flows.insert(flow);
         if let Some(told) = told {
             told.store(flow, Ordering::Relaxed);
@@ -70,20 +75,24 @@ impl Worker {
         }
         if self.wants.opened {
             self.call_opened(flow);
+            if self.is_yielding(flow) && !self.hand_over(flow) {
+                return;
+            }
         }
+        let early = early.filter(|_| self.flows.get_mut(flow).is_some_and(|flow| flow.pair == Some(pair)));
         if let Some(early) = early {
             if let Some(flow) = self.flows.get_mut(flow).filter(|_| early.hang_up) {
                 // Over before it has begun: whether bytes have come in for nobody, the poller had no time to tell.
                 flow.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
             }
             self.ready(flow, Side::Left, early);
-        } else if self.wants.opened {
+        } else if self.wants.opened || carries {
             self.pump(flow);
         }
     }
 
     /// None: out of kernel memory.
-    fn watch_left(&mut self, pair: Pair) -> Option<u64> {
+    pub(super) fn watch_left(&mut self, pair: Pair) -> Option<u64> {
         let left = pair.left.as_raw_fd();
         let key = self.pairs.insert(pair);
         if self.poller.add(left, key << KIND_BITS | LEFT, false).is_ok() {
@@ -132,7 +141,7 @@ impl Worker {
         if let Some(pair) = flow.pair {
             self.give_back(pair, flow.machine.is_drained());
         }
-        if flow.keeps_real {
+        if flow.real.is_some() {
             shared.receiver.spare.fetch_sub(1, Ordering::Relaxed);
         }
         shared.flows.fetch_sub(1, Ordering::Relaxed);

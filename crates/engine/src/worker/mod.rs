@@ -10,7 +10,9 @@
 //! | [`pipe`] | the way of many bytes that nobody looks at |
 //! | [`pump`] | carries out the commands of [`crate::flow`] |
 //! | [`room`] | when descriptors run out, and the entrance closes |
+//! | [`yanking`] | somebody at the left takes bytes back |
 //! | [`timers`] | when limits let the next bytes pass |
+//! | [`yielding`] | flows that go to other modules |
 //! | here | the loop, arrivals, the end |
 //!
 //! Flows never change their worker. Nothing here waits but epoll. Rules: a token whose generation is old is an
@@ -28,6 +30,8 @@ mod slab;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod yanking;
+mod yielding;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -43,6 +47,7 @@ use crate::poll::{Poller, Waker};
 use crate::registry::entrance::Entrance;
 use crate::registry::socket;
 use crate::stats::Stats;
+use crate::steal::doors::Doors;
 use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
@@ -52,6 +57,7 @@ use pools::Pool;
 use room::Room;
 use slab::Slab;
 use timers::Timers;
+pub use yanking::{Ask, Found};
 
 /// Bytes of one read: as large as a flow may wait, at most this. 64-256 KiB made no difference within noise for
 /// 1 MB responses; beyond the second-level cache it gets slower.
@@ -75,6 +81,10 @@ const KIND_BITS: u32 = 3;
 pub enum Order {
     /// List the flows.
     List(std::sync::mpsc::Sender<Vec<Value>>),
+    /// Somebody takes bytes back.
+    Yank(Ask),
+    /// Serve a flow that came another way than by the queues.
+    Take(Box<Stolen>),
     /// Take no more flows after those that are on their way; end by then.
     Drain(Instant),
 }
@@ -122,6 +132,8 @@ pub struct Worker {
     again: Vec<u64>,
     scratch: Box<[u8]>,
     out: Vec<u8>,
+    /// The way to modules that flows are yielded to.
+    doors: Arc<Doors>,
     started: Instant,
     deadline: Option<Instant>,
 }
@@ -146,6 +158,8 @@ impl Worker {
         let entrances: std::io::Result<_> =
             listeners.iter().map(|(cpu, _)| Entrance::of(&receiver.runtime, &receiver.name, *cpu)).collect();
         let room = Room::new(entrances?, shared.workers);
+        let cpu = listeners.first().map_or(0, |(cpu, _)| *cpu);
+        let doors = Arc::new(Doors::new(&receiver.runtime, cpu));
         Ok(Self {
             wants: shared.hooks.wants(),
             scratch: vec![0; READ.min(shared.send_queue)].into(),
@@ -168,6 +182,7 @@ impl Worker {
             trims: false,
             again: Vec::new(),
             out: Vec::new(),
+            doors,
             started: Instant::now(),
             deadline: None,
         })
@@ -361,14 +376,26 @@ impl Worker {
         }
     }
 
-    fn ready(&mut self, key: u64, side: crate::flow::Side, ready: crate::flow::Ready) {
+    fn ready(&mut self, key: u64, side: crate::flow::Side, mut ready: crate::flow::Ready) {
         let Some(flow) = self.flows.get_mut(key) else { return };
+        if side == crate::flow::Side::Left && ready.hang_up && flow.origin().position > 0 {
+            let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
+            ready.failed |= pair.is_some_and(|pair| pair.was_reset());
+        }
         flow.machine.ready(side, ready);
+        if side == crate::flow::Side::Left && ready.hang_up && flow.frozen.is_some() {
+            self.end_lock(key);
+        }
         self.pump(key);
     }
 
     /// A timer is due. One that was set earlier and has been replaced since is not the flow's any more.
     fn resume(&mut self, key: u64, now: u64) {
+        if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.wake.is_some_and(|at| at <= now)) {
+            flow.wake = None;
+            self.call_woken(key);
+            self.pump(key);
+        }
         if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.timer.is_some_and(|at| at <= now)) {
             flow.timer = None;
             if let Some(late) = flow.late.as_mut().filter(|late| late.again.is_some_and(|at| at <= now)) {
@@ -393,6 +420,8 @@ impl Worker {
                     let rows = self.flows.iter().map(Flow::as_json).collect();
                     let _ = answer.send(rows);
                 }
+                Ok(Order::Yank(ask)) => self.yank(ask),
+                Ok(Order::Take(flow)) => self.begin(*flow, None),
                 Ok(Order::Drain(deadline)) => self.drain(deadline),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => return self.drain(Instant::now()),

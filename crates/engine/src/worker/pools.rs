@@ -183,16 +183,35 @@ impl Worker {
         let Some(pair) = self.pairs.remove(key) else { return };
         let seat = pair.seat.as_ref().map(|seat| (seat.pool, seat.slot));
         if let Some((pool, slot)) = seat {
-            if let Some(pool) = self.pools.get_mut(pool) {
-                pool.pairs[slot] = NONE;
-                pool.count -= 1;
-            }
+            self.vacate(pool, slot);
         }
         // After that the client may use the slot again.
         pair.free();
         if let Some((pool, _)) = seat {
             self.close_pool(pool);
         }
+    }
+
+    /// Nothing has that place any more, on this side.
+    fn vacate(&mut self, pool: u64, slot: usize) {
+        if let Some(pool) = self.pools.get_mut(pool) {
+            pool.pairs[slot] = NONE;
+            pool.count -= 1;
+        }
+    }
+
+    /// The flow of a pair is to be yielded, with the pair, on which no other flow follows. False: the client has closed by word.
+    pub(super) fn leave_pool(&mut self, key: u64) -> bool {
+        let Some(pair) = self.pairs.get_mut(key) else { return false };
+        if !pair.leave_pool() {
+            return false;
+        }
+        if let Some(seat) = pair.seat.take() {
+            Stats::add(&self.shared.receiver.stats.pairs_yielded, 1);
+            self.vacate(seat.pool, seat.slot);
+            self.close_pool(seat.pool);
+        }
+        true
     }
 
     fn close_pool(&mut self, key: u64) {

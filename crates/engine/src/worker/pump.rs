@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use super::conn::Flow;
+use super::conn::{Again, Flow};
 use super::pipe::{Pipe, FIRST, WORTH};
 use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
@@ -32,6 +32,8 @@ impl Worker {
         // Where the bytes in hand are, and how many.
         let mut hand = Hand::Scratch;
         let mut in_hand = 0;
+        // They have passed already, and the hook is only shown them.
+        let mut shown = false;
         loop {
             let Some(flow) = self.flows.get_mut(key) else { return };
             if let Some(now) = now {
@@ -58,7 +60,7 @@ impl Worker {
                     // What the kernel should have at once need not be kept where it can be taken back.
                     let spliced = match &mut flow.late {
                         Some(late) if busy && outlet.is_some() && flow.machine.queued()[0] == 0 => {
-                            late.grant(&flow.right, flow.right_is_tcp).bytes.min(most)
+                            late.grant(flow.right.as_fd(), flow.right_is_tcp).bytes.min(most)
                         }
                         _ if outlet.is_some() => 0,
                         _ => most,
@@ -66,6 +68,22 @@ impl Worker {
                     let busy = busy && (outlet.is_none() || spliced >= FIRST);
                     let first = if native && !busy { FIRST } else { READ };
                     let mut asked = most.min(first).min(self.scratch.len());
+                    let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
+                    if let Some(Again { count, passed }) = again {
+                        // They are not the socket's: how much it has is not known yet.
+                        match &outlet {
+                            Some(outlet) => {
+                                outlet.push(&self.scratch[..count]);
+                                flow.machine.kept(way, count, count);
+                            }
+                            None => flow.machine.got(way, count, count),
+                        }
+                        (in_hand, hand, shown) = (count, Hand::Scratch, passed);
+                        if shown && native {
+                            flow.machine.hooked(way, 0);
+                        }
+                        continue;
+                    }
                     let mut is_short = false;
                     let pipe = busy.then(|| self.pipes.take()).flatten();
                     let outcome = match (&pipe, &outlet) {
@@ -121,7 +139,8 @@ impl Worker {
                                 && !flow.machine.left_is_gone()
                                 && sock::has_hung_up(source.as_fd())
                             {
-                                let hang_up = Ready { hang_up: true, ..Ready::default() };
+                                let failed = flow.origin().position > 0 && pair.was_reset();
+                                let hang_up = Ready { hang_up: true, failed, ..Ready::default() };
                                 flow.machine.ready(Side::Left, hang_up);
                             }
                             flow.machine.end_of(way);
@@ -140,7 +159,13 @@ impl Worker {
                     if count.is_some() {
                         hand = Hand::Out;
                     }
-                    in_hand = count.unwrap_or(in_hand);
+                    in_hand = if std::mem::take(&mut shown) { 0 } else { count.unwrap_or(in_hand) };
+                    if self.is_yielding(key) {
+                        self.take_along(key, way, count.is_some(), &mut in_hand);
+                        if !self.hand_over(key) {
+                            return;
+                        }
+                    }
                     let Some(flow) = self.flows.get_mut(key) else { return };
                     flow.machine.hooked(way, in_hand);
                 }
@@ -212,11 +237,18 @@ impl Worker {
                     let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
                     match late.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
                         Ok(all) => flow.machine.sent(way, all),
-                        Err(Outcome::Broken(errno)) => flow.broken(way.destination(), false, errno),
-                        Err(_) => flow.machine.broken(way.destination(), false),
+                        Err(error) => {
+                            let errno = error.raw_os_error().unwrap_or(libc::EIO);
+                            flow.broken(way.destination(), false, errno);
+                        }
                     }
                 }
-                Command::HookEnd(way) => self.call_end(key, way),
+                Command::HookEnd(way) => {
+                    self.call_end(key, way);
+                    if self.is_yielding(key) && !self.hand_over(key) {
+                        return;
+                    }
+                }
                 Command::Shutdown(Way::Outbound) => {
                     // Half-closed, a pair ends the ordinary way; that is said first.
                     drop(flow.seat.take());
@@ -289,7 +321,7 @@ impl Worker {
     }
 
     /// The hook on data; the length of what is now in `out`, or None: the data goes on as it is.
-    fn call_data(&mut self, key: u64, way: Way, count: usize) -> Option<usize> {
+    pub(super) fn call_data(&mut self, key: u64, way: Way, count: usize) -> Option<usize> {
         let hooks = Arc::clone(&self.shared.hooks);
         let mut orders = Orders::default();
         let flow = self.flows.get_mut(key)?;
@@ -311,22 +343,54 @@ impl Worker {
         self.out.clear();
         let verdict = hooks.end(state, way, bytes, &mut self.out, &mut orders);
         flow.machine.hook_ended(way);
-        if verdict == Verdict::Replaced {
-            match flow.machine.outlet().filter(|_| way == Way::Outbound) {
-                Some(outlet) => outlet.push(&self.out),
-                None => flow.machine.queue(way).push(&self.out),
-            }
-        }
         self.settle(key, verdict, orders);
+        let mut last = if verdict == Verdict::Replaced { self.out.len() } else { 0 };
+        if self.is_yielding(key) {
+            self.take_along(key, way, true, &mut last);
+        }
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.machine.pass(way, &self.out[..last]);
+        }
+    }
+
+    /// The hook on time.
+    pub(super) fn call_woken(&mut self, key: u64) {
+        let hooks = Arc::clone(&self.shared.hooks);
+        for way in Way::BOTH {
+            let mut orders = Orders::default();
+            let Some(flow) = self.flows.get_mut(key) else { return };
+            let waiting = flow.machine.queued()[way as usize];
+            let Some(state) = &mut flow.state else { return };
+            self.out.clear();
+            let verdict = hooks.woken(state, way, waiting, &mut self.out, &mut orders);
+            if verdict == Verdict::Replaced {
+                flow.machine.pass(way, &self.out);
+            }
+            self.settle(key, verdict, orders);
+        }
     }
 
     /// What a hook asked for, or what its failure brings.
-    fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
+    pub(super) fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
         let now = self.now();
         let stats = &self.shared.receiver.stats;
         let resets = self.shared.hooks.on_error_resets();
-        let Some(Flow { machine, .. }) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        if let Some(after) = orders.wake {
+            let at = now.saturating_add(after);
+            flow.wake = Some(at);
+            self.timers.set(at, key);
+        }
+        // Where bytes may be taken back, the kernel is given less anyway.
+        let is_late = flow.machine.outlet().is_some();
+        if let Some(most) = orders.unsent.filter(|_| flow.right_is_tcp && !is_late) {
+            sock::limit_unsent(&flow.right, most);
+        }
+        let Flow { machine, yielding, .. } = flow;
         for way in Way::BOTH {
+            if let Some(count) = orders.skip[way as usize] {
+                machine.skip(way, count);
+            }
             if orders.forward[way as usize] {
                 machine.forward(way);
             }
@@ -344,5 +408,6 @@ impl Worker {
             Stats::add(&stats.resets, 1);
             machine.reset();
         }
+        *yielding = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset());
     }
 }

@@ -8,12 +8,14 @@
 //! | [`late`] | what waits where it can be taken back |
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
 //! | [`urgent`] | urgent data of the network's |
+//! | [`yielding`] | flows that go to other modules, from every place in a chain |
 //! | here | one worker with a pair of its own for each flow |
 
 mod chain;
 mod late;
 mod pooled;
 mod urgent;
+mod yielding;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -68,7 +70,7 @@ impl Module {
             stats: Arc::default(),
             pairs,
             spare: Arc::default(),
-            keeps_real: false,
+            keeps_real: hooks.wants().any(),
         };
         let shared = Arc::new(Shared {
             receiver,
@@ -176,6 +178,14 @@ fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let (real, _) = listener.accept().unwrap();
     network.set_read_timeout(Some(PATIENCE)).unwrap();
     (real, network)
+}
+
+fn wait_until(what: &str, mut true_: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !true_() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
 }
 
 fn count(counter: &AtomicU64) -> u64 {

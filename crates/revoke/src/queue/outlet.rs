@@ -87,6 +87,12 @@ impl Outlet {
         self.inner().holder.is_some()
     }
 
+    /// Whether that holder has the lock.
+    #[must_use]
+    pub fn is_held_by(&self, holder: Holder) -> bool {
+        self.inner().holder == Some(holder)
+    }
+
     /// Appends a copy.
     pub fn push(&self, data: &[u8]) {
         self.inner().end().push(data);
@@ -121,6 +127,14 @@ impl Outlet {
         let (count, result) = send(&slices[..pieces], bytes, bytes == inner.queue.len());
         inner.queue.advance(count);
         Some(result)
+    }
+
+    /// Takes everything, a lock notwithstanding: the flow goes elsewhere.
+    pub fn take(&self) -> Vec<u8> {
+        let mut inner = self.inner();
+        let mut bytes = inner.queue.yank(usize::MAX);
+        bytes.extend(inner.behind.yank(usize::MAX));
+        bytes
     }
 
     /// Throws everything away; nobody gets it any more.
@@ -189,6 +203,14 @@ impl Outlet {
     pub fn forget(&self, holder: Holder) {
         // Somebody else's lock is not touched.
         let _ = self.unlock(holder);
+    }
+
+    /// Ends the lock, whoever holds it: the connection is closed.
+    pub fn free(&self) {
+        let holder = self.inner().holder;
+        if let Some(holder) = holder {
+            self.forget(holder);
+        }
     }
 
     /// Puts bytes at the end that come before what is behind the caller's lock: what replaces a yank under it.
@@ -294,7 +316,21 @@ mod tests {
         assert!(outlet.is_locked());
         outlet.forget(1);
         assert_eq!((outlet.is_locked(), rung.load(Ordering::Relaxed)), (false, 1));
+        outlet.lock(3).unwrap();
+        outlet.free();
+        outlet.free();
+        assert_eq!((outlet.is_locked(), rung.load(Ordering::Relaxed)), (false, 2));
         assert_eq!(outlet.yank(2, 1), Ok(b"c".to_vec()));
+    }
+
+    #[test]
+    fn a_flow_that_goes_elsewhere_takes_all_along_whoever_holds_the_lock() {
+        let (outlet, _) = outlet();
+        outlet.push(b"abc");
+        outlet.lock(1).unwrap();
+        outlet.push(b"def");
+        assert_eq!((outlet.take(), outlet.len(), outlet.yanked()), (b"abcdef".to_vec(), 0, 0));
+        assert_eq!(outlet.yank(1, 9), Ok(Vec::new()));
     }
 
     #[test]

@@ -5,27 +5,47 @@
 //!
 //! | | bytes |
 //! | --- | --- |
-//! | `ahead`, what may lie unsent | half a millisecond of the measured rate, at least two segments (H2O's rule), at most 1 MiB |
+//! | `ahead`, what may lie unsent | two thirds of a millisecond of the measured rate, at least two segments (H2O's rule), at most 1 MiB |
 //! | what the window lets go at once, in addition | free congestion window; not where the kernel holds segments back in spite of one (pacing, small queues of a device) |
-//! | asked again | when less than half of `ahead`, or one segment, is left: by the poller (TCP_NOTSENT_LOWAT), and by a timer where the kernel sends with no acknowledgement that tells |
+//! | asked again | by the poller (TCP_NOTSENT_LOWAT) when half of `ahead`, or one segment, is left; where the kernel paces when three quarters are, and by a timer, since a paced packet goes with no word to anybody |
 //!
-//! The rate is the kernel's delivery rate. A sample that the application limited (here: this very rule) can only raise
-//! it; it falls slowly otherwise. It counts no more than was acknowledged before, so that a token bucket's burst, which passes
-//! at the speed of the wire, is not taken for the link.
+//! *Where the kernel paces, one segment always lies there.* A send that finds less marks the connection as limited by the
+//! application (`tcp_rate_check_app_limited`), BBR learns nothing from a round that holds such a mark, and does not leave its
+//! start-up until it has learned: measured at 10 Mbit/s, H2O's rule kept it there, sending at 2.9 times the link's rate and with
+//! losses for ever. So the timer comes half a segment early; and until the pacing rate has once been near the measured one,
+//! which is when start-up is over, half a window lies ahead.
+//!
+//! *Where the worker comes late* (a machine with more to do than cores), and finds the link empty while bytes wait, twice as much
+//! lies ahead, up to eight times; half of that again after a while in which it was in time. A full link is worth more than a
+//! bound that nobody reaches in time to use.
+//!
+//! The rate is the kernel's delivery rate. It rises by a quarter with new acknowledgements, so that one compressed burst is
+//! not believed. A sample that the application limited (here: this very rule) can only raise it; it falls slowly otherwise. It
+//! counts no more than was acknowledged before, so that a token bucket's burst, which passes at the speed of the wire, is not
+//! taken for the link.
 //!
 //! Rejected: TCP_NOTSENT_LOWAT alone (a write is cut only at a segment of segmentation offload, 64 KiB: half a second at 1 Mbit/s);
 //! the free window alone (BBR's is a whole bandwidth-delay product, which it paces out). Pure: it is told what TCP_INFO says.
 
 /// Most that lies ahead: more than a millisecond of 10 Gbit/s.
 const MOST: u64 = 1 << 20;
-/// Of a second: half of the millisecond that may be beyond recall; the other half is for the rate to be wrong.
-const AHEAD: u64 = 2_000;
+/// Of a second: two thirds of the millisecond that may be beyond recall; the rest is for the rate to be wrong.
+const AHEAD: u64 = 1_500;
+/// Round trips after which a kernel that paces is held to have found the rate.
+const STARTING: u64 = 16;
+/// Twice as much, so many times, where the worker comes late.
+const DOUBLINGS: u32 = 3;
+/// Looks in time before it is halved.
+const CALM: u32 = 256;
 /// A rate that is not confirmed falls by this part each time.
 const FALL: u64 = 64;
+/// A rate that is confirmed rises by this part each time.
+const RISE: u64 = 4;
 /// Of all that was acknowledged: see above.
 const SHARE: u64 = 8;
-/// Looks at a kernel that sends nothing, each after twice the time of the last.
-const PATIENCE: u32 = 8;
+/// Looks at a kernel that sends nothing: the first few come early, each other after twice the time of the last.
+const PATIENCE: u32 = 10;
+const EARLY: u32 = 3;
 
 /// What is known of a connection: of TCP_INFO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +66,10 @@ pub struct Seen {
     pub pacing_rate: u64,
     /// Bytes acknowledged since the beginning.
     pub acked: u64,
+    /// Least round trip, microseconds.
+    pub min_rtt: u64,
+    /// Whether bytes have waited since the last look.
+    pub waited: bool,
 }
 
 /// What follows.
@@ -63,8 +87,15 @@ pub struct Grant {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     rate: u64,
+    /// Acknowledged when the rate rose last.
+    risen: u64,
     /// The kernel was seen to hold back what the window would let go.
     holds_back: bool,
+    /// It was seen to pace near the measured rate.
+    steady: bool,
+    /// How often twice as much lies ahead, and looks in time since that changed.
+    doubled: u32,
+    calm: u32,
     /// What it held unsent at the last look, and how often that was the same.
     notsent: u64,
     idle: u32,
@@ -78,17 +109,24 @@ impl Pace {
         let window = seen.cwnd.saturating_sub(seen.in_flight) * mss;
         // Below one segment it may be waiting for more; above, the window was open and it has not sent.
         self.holds_back |= window >= mss && seen.notsent >= mss;
+        self.steady |=
+            self.rate > 0 && seen.pacing_rate < self.rate * 2 || seen.acked > STARTING * seen.cwnd * mss;
+        self.hurry(seen);
         let ahead = self.ahead(seen);
-        let window = if self.holds_back { 0 } else { window };
+        let (window, low) = if self.holds_back {
+            (0, (ahead * 3 / 4).min(ahead - mss + 1))
+        } else {
+            (window, (ahead / 2).max(mss + 1))
+        };
         let bytes = (window + ahead).saturating_sub(seen.notsent);
-        let low = (ahead / 2).max(mss + 1);
         let drains = if seen.pacing_rate > 0 { seen.pacing_rate } else { self.rate };
         // Where nothing goes (the peer reads nothing) an acknowledgement will tell, and no timer is to wake anybody.
         self.idle = if bytes == 0 && seen.notsent == self.notsent { self.idle + 1 } else { 0 };
         self.notsent = seen.notsent;
         let again = (self.holds_back && drains > 0 && self.idle < PATIENCE).then(|| {
-            let excess = (seen.notsent + bytes).saturating_sub(low).max(1);
-            (excess.saturating_mul(1_000_000_000) / drains) << self.idle
+            // When a segment and a half are left; half a segment's time at least, where it is slow to go.
+            let excess = (seen.notsent + bytes).saturating_sub(mss + mss / 2).max(mss / 4).max(1);
+            (excess.saturating_mul(1_000_000_000) / drains) << self.idle.saturating_sub(EARLY)
         });
         Grant {
             bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
@@ -104,7 +142,14 @@ impl Pace {
     }
 
     fn learn(&mut self, seen: Seen) {
-        if seen.delivery_rate >= self.rate || !seen.app_limited {
+        if seen.delivery_rate > self.rate {
+            if self.rate == 0 {
+                self.rate = seen.delivery_rate;
+            } else if seen.acked > self.risen {
+                self.rate = seen.delivery_rate.min(self.rate + self.rate / RISE + 1);
+            }
+            self.risen = seen.acked;
+        } else if !seen.app_limited {
             // Half way down at once: one sample of a stretched acknowledgement is no rate.
             self.rate = seen.delivery_rate.max(self.rate / 2);
         } else {
@@ -112,9 +157,32 @@ impl Pace {
         }
     }
 
+    fn hurry(&mut self, seen: Seen) {
+        let link = self.rate.saturating_mul(seen.min_rtt) / 1_000_000;
+        let is_late = seen.waited
+            && seen.notsent < seen.mss
+            && seen.in_flight * seen.mss < link
+            && seen.in_flight < seen.cwnd;
+        if is_late {
+            self.doubled = (self.doubled + 1).min(DOUBLINGS);
+            self.calm = 0;
+            return;
+        }
+        self.calm += 1;
+        if self.calm > CALM {
+            self.doubled = self.doubled.saturating_sub(1);
+            self.calm = 0;
+        }
+    }
+
     fn ahead(&self, seen: Seen) -> u64 {
         let two = 2 * seen.mss.max(1);
-        (self.rate / AHEAD).min(seen.acked / SHARE).clamp(two, MOST.max(two))
+        let ahead = (self.rate / AHEAD).min(seen.acked / SHARE).max(two) << self.doubled;
+        let ahead = ahead.min(MOST.max(two));
+        if self.holds_back && !self.steady {
+            return ahead.max(seen.cwnd / 2 * seen.mss);
+        }
+        ahead
     }
 }
 
@@ -164,22 +232,86 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_paces_gets_no_window_but_a_timer() {
+    fn a_kernel_that_paces_gets_no_window_but_a_timer_that_comes_before_the_last_segment_goes() {
         let mut pace = Pace::default();
-        let paced = Seen { cwnd: 100, in_flight: 40, notsent: 2 * MSS, pacing_rate: 1_000_000, ..seen() };
-        assert_eq!(pace.grant(paced).bytes, 0);
-        let later = pace.grant(Seen { notsent: 0, ..paced });
-        assert_eq!(later.bytes as u64, 2 * MSS);
-        let rest = 2 * MSS - u64::from(later.low);
-        assert_eq!(later.again, Some(rest * 1_000));
+        let paced = Seen {
+            cwnd: 100,
+            in_flight: 40,
+            notsent: 2 * MSS,
+            pacing_rate: 1_000_000,
+            delivery_rate: 900_000,
+            acked: 1 << 30,
+            ..seen()
+        };
+        let first = pace.grant(paced);
+        assert_eq!((first.bytes, first.low as u64), (0, MSS + 1));
+        let later = pace.grant(Seen { notsent: MSS, ..paced });
+        assert_eq!((later.bytes as u64, later.again), (MSS, Some(MSS / 2 * 1_000)));
+    }
+
+    #[test]
+    fn a_worker_that_comes_late_gives_more_until_it_comes_in_time() {
+        let mut pace = Pace::default();
+        let paced = Seen {
+            cwnd: 100,
+            notsent: MSS,
+            pacing_rate: 1_000_000,
+            delivery_rate: 900_000,
+            min_rtt: 1000,
+            ..seen()
+        };
+        assert_eq!(pace.grant(Seen { acked: 1 << 30, ..paced }).bytes as u64, MSS);
+        let empty = Seen { notsent: 0, waited: true, acked: 1 << 30, ..paced };
+        let given = [(); 5].map(|()| pace.grant(empty).bytes as u64 / MSS);
+        assert_eq!(given, [4, 8, 16, 16, 16]);
+        assert_eq!(pace.grant(Seen { waited: false, ..empty }).bytes as u64, 16 * MSS, "nothing was late");
+        let in_time = Seen { waited: true, acked: 1 << 30, ..paced };
+        let given: Vec<_> = (0..4 * CALM).map(|_| pace.grant(in_time).bytes as u64 / MSS).collect();
+        assert_eq!((given[0], given[given.len() - 1]), (15, 1));
+    }
+
+    #[test]
+    fn a_worker_that_comes_late_is_in_time_while_the_path_has_enough() {
+        let mut pace = Pace::default();
+        let some = Seen { in_flight: 5, delivery_rate: 12_500_000, acked: 1 << 30, waited: true, ..seen() };
+        let window = 5 * MSS;
+        let usual = pace.grant(Seen { min_rtt: 100, ..some }).bytes as u64 - window;
+        assert_eq!(pace.grant(Seen { min_rtt: 100, ..some }).bytes as u64 - window, usual);
+        assert_eq!(pace.grant(Seen { min_rtt: 10_000, ..some }).bytes as u64 - window, 2 * usual);
+    }
+
+    #[test]
+    fn a_kernel_that_looks_for_the_rate_gets_more_until_it_has_found_it() {
+        let mut pace = Pace::default();
+        let starting = Seen {
+            cwnd: 100,
+            in_flight: 40,
+            notsent: MSS,
+            pacing_rate: 2_890_000,
+            delivery_rate: 1_000_000,
+            acked: 1_000_000,
+            ..seen()
+        };
+        assert_eq!(pace.grant(starting).bytes as u64, 49 * MSS);
+        assert_eq!(pace.grant(Seen { pacing_rate: 1_250_000, ..starting }).bytes as u64, MSS);
+        assert_eq!(pace.grant(starting).bytes as u64, MSS, "once found");
+        let late = Seen { acked: 1 << 30, ..starting };
+        assert_eq!(Pace::default().grant(late).bytes as u64, MSS, "or when it has had its time");
     }
 
     #[test]
     fn a_peer_that_reads_nothing_is_not_asked_for_ever() {
         let mut pace = Pace::default();
-        let closed = Seen { cwnd: 100, in_flight: 40, notsent: 3 * MSS, pacing_rate: 1_000_000, ..seen() };
+        let closed = Seen {
+            cwnd: 100,
+            in_flight: 40,
+            notsent: 3 * MSS,
+            pacing_rate: 1_000_000,
+            delivery_rate: 900_000,
+            ..seen()
+        };
         let waits: Vec<_> = (0..=PATIENCE).map_while(|_| pace.grant(closed).again).collect();
-        assert_eq!((waits.len(), waits[2]), (PATIENCE as usize, 2 * waits[1]));
+        assert_eq!((waits.len(), waits[0], waits[6]), (PATIENCE as usize, waits[3], 8 * waits[3]));
         assert_eq!(pace.grant(closed).again, None);
         assert!(pace.grant(Seen { notsent: 2 * MSS, ..closed }).again.is_some());
     }
@@ -194,7 +326,15 @@ mod tests {
         pace.grant(Seen { delivery_rate: 1_000_000, ..full });
         pace.grant(Seen { delivery_rate: 1_000_000, ..full });
         assert!(pace.rate() < 16_000_000);
-        pace.grant(Seen { delivery_rate: 99_000_000, app_limited: true, ..full });
+        let fast = Seen { delivery_rate: 99_000_000, app_limited: true, ..full };
+        let before = pace.rate();
+        pace.grant(fast);
+        assert_eq!(pace.rate(), before, "nothing new was acknowledged");
+        pace.grant(Seen { acked: fast.acked + 1, ..fast });
+        assert_eq!(pace.rate(), before + before / RISE + 1);
+        for more in 2..20 {
+            pace.grant(Seen { acked: fast.acked + more, ..fast });
+        }
         assert_eq!(pace.rate(), 99_000_000);
     }
 }

@@ -185,10 +185,38 @@ impl Play {
         self
     }
 
+    /// Other modules have come to that side.
+    pub fn replaced(mut self, side: Side) -> Self {
+        self.note(format_args!("replaced {side:?}"));
+        self.flow.replaced(side);
+        self
+    }
+
+    /// Bytes pass that came along when the flow was yielded.
+    pub fn passes(mut self, way: Way, count: usize) -> Self {
+        self.note(format_args!("passes {way:?} {count}"));
+        self.flow.pass(way, &vec![0; count]);
+        self
+    }
+
     /// The module gives a way back.
     pub fn forward(mut self, way: Way) -> Self {
         self.note(format_args!("forward {way:?}"));
         self.flow.forward(way);
+        self
+    }
+
+    /// So many of the next bytes pass the hook by.
+    pub fn skip(mut self, way: Way, count: u64) -> Self {
+        self.note(format_args!("skip {way:?} {count}"));
+        self.flow.skip(way, count);
+        self
+    }
+
+    /// A hook has so many bytes that no others called for.
+    pub fn comes_by(mut self, way: Way, count: usize) -> Self {
+        self.note(format_args!("comes by {way:?} {count}"));
+        self.flow.pass(way, &vec![0; count]);
         self
     }
 

@@ -1,6 +1,6 @@
 //! Messages and HELLOs, right and wrong.
 
-use modnet_abi::steal::{MAX_ENTRIES, MAX_FDS};
+use modnet_abi::steal::{MAX_ENTRIES, MAX_FDS, WITH_BYTES, WITH_REAL};
 
 use super::*;
 use crate::scratch::Scratch;
@@ -22,6 +22,10 @@ fn read(bytes: &[u8], parcel: &Parcel) -> (Vec<&'static str>, Vec<OwnedFd>) {
             fds.push(right);
         }
         Message::Lost(_) => kinds.push("lost"),
+        Message::Yield { left, right, real, bytes, .. } => {
+            kinds.push("yield");
+            fds.extend([left, right].into_iter().chain(real).chain(bytes));
+        }
         Message::NotUnderstood => kinds.push("?"),
     });
     assert_eq!(state, State::Drained);
@@ -42,6 +46,56 @@ fn a_message_of_many_flows_brings_each_its_own_sockets() {
         assert_eq!(&byte, b"x");
     }
     assert_eq!(parcel.held(), [false; MAX_FDS]);
+}
+
+#[test]
+fn a_yielded_flow_brings_what_its_message_says() {
+    for (flags, fds, expected) in [
+        (0, 2, 2),
+        (0, 4, 2),
+        (WITH_REAL, 3, 3),
+        (WITH_BYTES, 3, 3),
+        (WITH_REAL | WITH_BYTES, 4, 4),
+        (WITH_REAL | WITH_BYTES, 3, 0),
+        (WITH_REAL, 2, 0),
+        (0, 1, 0),
+        (0, 0, 0),
+    ] {
+        let mut parcel = Parcel::new(fds);
+        let (kinds, got) = read(&yield_message(&Yielded { flags, ..Yielded::default() }), &parcel);
+        assert_eq!(kinds, if expected == 0 { ["?"] } else { ["yield"] }, "{flags} {fds}");
+        let used = got.len();
+        assert_eq!(used, expected, "{flags} {fds}");
+        let held = parcel.held();
+        assert!(
+            held[..used].iter().all(|held| *held) && held[used..].iter().all(|held| !held),
+            "{flags} {fds}"
+        );
+    }
+}
+
+#[test]
+fn a_yielded_flow_of_nobody_or_with_wrong_bytes_is_closed_and_counted() {
+    let scratch = Scratch::new();
+    let receiver = receiver(&scratch.runtime(), "m");
+    let mut queue = Queue::new();
+    let mut parcel = Parcel::new(2);
+    send(&queue.shim, &yield_message(&Yielded::default()), &parcel.raw());
+    assert!(queue.receive(&receiver));
+    assert_eq!((parcel.held(), count(&receiver.stats.not_understood)), (vec![false; 2], 1));
+    queue.greet(&["m"], 0);
+    let mut parcel = Parcel::new(2);
+    send(
+        &queue.shim,
+        &yield_message(&Yielded { lengths: [1, 0, 0, 0, 0], ..Yielded::default() }),
+        &parcel.raw(),
+    );
+    assert!(queue.receive(&receiver));
+    assert_eq!((parcel.held(), count(&receiver.stats.not_understood)), (vec![false; 2], 2));
+    let mut parcel = Parcel::new(2);
+    send(&queue.shim, &yield_message(&Yielded::default()), &parcel.raw());
+    assert!(queue.receive(&receiver));
+    assert_eq!((parcel.held(), queue.flows.len()), (vec![true; 2], 1));
 }
 
 #[test]
@@ -197,6 +251,8 @@ fn a_wrong_hello_ends_the_connection_and_its_flows_are_closed() {
         Hello { position: 1, ..good },
         Hello { length: 0, ..good },
         Hello { length: 17, ..good },
+        Hello { until: 0, ..good },
+        Hello { until: 3, ..good },
         Hello { length: u32::MAX, position: u32::MAX, ..good },
         bad_name,
     ];

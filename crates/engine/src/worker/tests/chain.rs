@@ -1,6 +1,11 @@
 //! Two workers in a row, both with real sockets: every test with fresh pairs between them and with pooled ones.
 
+use std::sync::mpsc::Receiver as Signals;
+use std::sync::Mutex;
+
 use super::*;
+use crate::flow::Way;
+use crate::hooks::{Orders, State, Verdict, Wants};
 use crate::steal::tests::Shim;
 
 struct Chain {
@@ -21,10 +26,15 @@ impl Chain {
     }
 
     fn of(pairs: [Pairs; 2]) -> Self {
+        Self::before(pairs, QUEUE, Arc::new(Forward))
+    }
+
+    /// The second reads at most `queue` bytes at a time, and has hooks.
+    fn before(pairs: [Pairs; 2], queue: usize, hooks: Arc<dyn Hooks>) -> Self {
         let scratch = Scratch::new();
         let runtime = scratch.runtime();
         let first = Module::start(&runtime, "a", pairs[0], QUEUE);
-        let second = Module::start(&runtime, "b", pairs[1], QUEUE);
+        let second = Module::start_with(&runtime, "b", pairs[1], (queue, None), hooks);
         let shim = Shim::connect(&runtime, &["a", "b"]);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let chain = Self { first, second: Some(second), shim, listener, scratch, pairs: pairs[0] };
@@ -146,6 +156,77 @@ fn an_application_that_resets_is_seen_to_reset() {
         }
         chain.end();
     }
+}
+
+/// Stays in its hook on a byte `STAY`, says so, and goes on when told.
+struct Staying {
+    there: Sender<()>,
+    go_on: Mutex<Signals<()>>,
+}
+
+const STAY: u8 = b'!';
+
+impl Hooks for Staying {
+    fn wants(&self) -> Wants {
+        Wants { data: [true, false], ..Wants::default() }
+    }
+
+    fn data(
+        &self,
+        _: &mut State,
+        _: Way,
+        data: &[u8],
+        _: [u64; 2],
+        _: &mut Vec<u8>,
+        _: &mut Orders,
+    ) -> Verdict {
+        if data == [STAY] {
+            self.there.send(()).unwrap();
+            self.go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        }
+        Verdict::Same
+    }
+}
+
+/// A module that reads on finds the end before the poller could tell it more.
+#[test]
+fn a_reset_that_comes_while_the_next_module_is_reading_is_a_reset() {
+    for pairs in BOTH {
+        let ((there, arrivals), (go_on, signals)) = (channel(), channel());
+        let staying = Arc::new(Staying { there, go_on: Mutex::new(signals) });
+        let chain = Chain::before([pairs, pairs], 1, staying);
+        let (mut application, mut network) = chain.connect();
+        network.write_all(b"not read").unwrap();
+        application.peek_one();
+        application.write_all(&[STAY]).unwrap();
+        arrivals.recv_timeout(PATIENCE).unwrap();
+        drop(application);
+        wait_until("the first module's end", || chain.first.shared.flows.load(Ordering::Relaxed) == 0);
+        go_on.send(()).unwrap();
+        let error = network.read_to_end(&mut Vec::new()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{pairs:?}");
+        chain.stop();
+    }
+}
+
+/// A socket that is passed to another process has a name.
+#[test]
+fn a_name_that_a_shim_gave_is_no_reset() {
+    let scratch = Scratch::new();
+    let runtime = scratch.runtime();
+    let module = Module::start(&runtime, "b", Pairs::Fresh, QUEUE);
+    let shim = Shim::connect_at(&runtime, &["away", "b"], 1);
+    let (real, mut network) = connection(&TcpListener::bind("127.0.0.1:0").unwrap());
+    let (mut application, left) = UnixStream::pair().unwrap();
+    let family = libc::AF_UNIX as libc::sa_family_t;
+    // SAFETY: a family, for which the kernel finds a name, of the length that is passed.
+    let named = unsafe { libc::bind(application.as_raw_fd(), (&raw const family).cast(), 2) };
+    assert_eq!(named, 0);
+    shim.steal(left.into(), real.into());
+    application.write_all(b"all").unwrap();
+    drop(application);
+    assert_eq!(rest(&mut network), b"all");
+    module.end();
 }
 
 #[test]

@@ -41,14 +41,6 @@ fn outlet(show: &Show) -> Arc<Outlet> {
     }
 }
 
-fn wait_until(what: &str, mut true_: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !true_() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
-        std::thread::yield_now();
-    }
-}
-
 /// The peer takes little that it does not read.
 fn narrow(network: &TcpStream) {
     let size: libc::c_int = 32 * 1024;

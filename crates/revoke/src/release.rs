@@ -1,0 +1,220 @@
+//! Late binding's system calls: what of an outlet the kernel is given, and when it is asked again.
+//!
+//! The rule is [`crate::queue::pace`]; here are its calls: one TCP_INFO for each time, one send, TCP_NOTSENT_LOWAT where it
+//! changes much. A pair to the next module is given all that it takes: what lies there is taken back through that module.
+//! Must not wait, nor know who polls.
+
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use modnet_inspect::sample::{self, TcpInfo};
+
+use crate::queue::outlet::Outlet;
+use crate::queue::pace::{Grant, Pace, Seen};
+
+/// TCP_CLOSE.
+const CLOSE: u8 = 7;
+
+/// What belongs to a connection whose unsent bytes may be taken back.
+#[derive(Debug, Default)]
+pub struct Release {
+    pace: Pace,
+    /// Bytes were left waiting.
+    waits: bool,
+    /// As the socket has it, as far as is known here.
+    low: u32,
+    /// When to ask again, on the clock of who calls, in nanoseconds.
+    pub again: Option<u64>,
+    /// The poller is to look anew: only then does the kernel note that somebody waits for room.
+    pub rearm: bool,
+}
+
+impl Release {
+    /// How much `right` may be given now.
+    pub fn grant(&mut self, right: BorrowedFd<'_>, is_tcp: bool) -> Grant {
+        let all = Grant { bytes: usize::MAX, low: 0, again: None };
+        if !is_tcp {
+            return all;
+        }
+        let waited = self.waits;
+        // Without an answer, or without a connection, sending tells what has happened.
+        match sample::info(right) {
+            Ok(info) if info.state != CLOSE => self.pace.grant(Seen { waited, ..seen(&info) }),
+            _ => all,
+        }
+    }
+
+    /// Sends what the kernel should have; whether everything has gone. `more`: the end follows the last byte.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn release(
+        &mut self,
+        outlet: &Outlet,
+        right: &impl AsFd,
+        is_tcp: bool,
+        more: bool,
+        now: u64,
+    ) -> io::Result<bool> {
+        let right = right.as_fd();
+        self.again = None;
+        let grant = self.grant(right, is_tcp);
+        self.waits = false;
+        let sent = (grant.bytes > 0).then(|| {
+            outlet.send(grant.bytes, |pieces, bytes, all| match send(right, pieces, more && all) {
+                Ok(count) => (count, Ok(all && count == bytes)),
+                Err(error) => (0, Err(error)),
+            })
+        });
+        match sent.flatten() {
+            Some(Ok(true)) => return Ok(true),
+            Some(Err(error)) => return Err(error),
+            Some(Ok(false)) | None => {}
+        }
+        self.rearm = true;
+        // Under a lock they are meant to.
+        self.waits = !outlet.is_locked();
+        if is_tcp {
+            self.again = grant.again.map(|after| now.saturating_add(after));
+            // An application may have set its own meanwhile; then room is told too early, and this sets it again.
+            if grant.bytes == 0 || grant.low.abs_diff(self.low) > self.low / 4 {
+                self.low = grant.low;
+                set_low_water(right, grant.low);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Bytes that the kernel holds and has never sent; 0 where it does not tell, and where the connection is over.
+#[must_use]
+pub fn unsent(socket: BorrowedFd<'_>) -> usize {
+    match sample::info(socket) {
+        Ok(info) if info.state != CLOSE => info.notsent_bytes as usize,
+        _ => 0,
+    }
+}
+
+fn seen(info: &TcpInfo) -> Seen {
+    let on_their_way = (info.unacked + info.retrans).saturating_sub(info.sacked + info.lost);
+    Seen {
+        cwnd: info.snd_cwnd.into(),
+        in_flight: on_their_way.into(),
+        mss: info.snd_mss.into(),
+        notsent: info.notsent_bytes.into(),
+        delivery_rate: info.delivery_rate,
+        app_limited: info.flags & 1 != 0,
+        pacing_rate: info.pacing_rate,
+        acked: info.bytes_acked,
+        min_rtt: info.min_rtt.into(),
+        waited: false,
+    }
+}
+
+/// Sends pieces, without waiting and without a signal; 0: not now. `more`: the end of the stream follows, so that data and FIN
+/// share a segment.
+fn send(socket: BorrowedFd<'_>, pieces: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | if more { libc::MSG_MORE } else { 0 };
+    // SAFETY: zeroes are a valid msghdr.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    // The kernel does not write to what is sent; IoSlice has the layout of iovec.
+    message.msg_iov = pieces.as_ptr().cast_mut().cast();
+    message.msg_iovlen = pieces.len();
+    loop {
+        // SAFETY: the pieces are readable for their lengths, and live through the call.
+        let result = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, flags) };
+        match usize::try_from(result) {
+            Ok(count) => return Ok(count),
+            Err(_) => match io::Error::last_os_error() {
+                error if error.kind() == io::ErrorKind::Interrupted => {}
+                error if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                error => return Err(error),
+            },
+        }
+    }
+}
+
+/// The poller tells of room only where less than `low` bytes are unsent. The kernel compares with twice what is unsent.
+pub fn set_low_water(socket: BorrowedFd<'_>, low: u32) {
+    let value = low.saturating_mul(2);
+    let length = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(0);
+    // SAFETY: an int, of the length that is passed, is readable. Where it is refused, timers tell.
+    unsafe {
+        let at = (&raw const value).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, at, length);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::UnixStream;
+
+    fn connected() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (listener.accept().unwrap().0, far)
+    }
+
+    fn outlet(size: usize) -> Outlet {
+        let outlet = Outlet::new(Box::new(|| ()));
+        outlet.push(&vec![7; size]);
+        outlet
+    }
+
+    #[test]
+    fn what_is_little_goes_at_once() {
+        let (near, mut far) = connected();
+        let outlet = outlet(5000);
+        let mut release = Release::default();
+        assert!(release.release(&outlet, &near, true, false, 0).unwrap());
+        assert!(!release.rearm && outlet.is_empty());
+        drop(near);
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).unwrap();
+        assert_eq!(got, [7; 5000]);
+    }
+
+    #[test]
+    fn of_much_the_kernel_gets_what_it_can_send_and_the_poller_is_to_tell() {
+        let (near, far) = connected();
+        let outlet = outlet(32 << 20);
+        let mut release = Release::default();
+        for now in 0..100 {
+            assert!(!release.release(&outlet, &near, true, false, now).unwrap());
+            assert!(std::mem::take(&mut release.rearm));
+        }
+        // The peer reads nothing: what lies here beyond its window is a millisecond of loopback, at most.
+        assert!(unsent(near.as_fd()) <= 1 << 20, "{}", unsent(near.as_fd()));
+        assert!(outlet.len() > 16 << 20);
+        drop(far);
+    }
+
+    #[test]
+    fn a_pair_is_given_all_that_it_takes() {
+        let (near, far) = UnixStream::pair().unwrap();
+        let outlet = outlet(32 << 20);
+        let mut release = Release::default();
+        while release.release(&outlet, &near, false, false, 0).is_ok_and(|all| !all) {
+            let before = outlet.len();
+            release.release(&outlet, &near, false, false, 0).unwrap();
+            if outlet.len() == before {
+                break;
+            }
+        }
+        assert!((1..32 << 20).contains(&outlet.len()) && release.again.is_none());
+        drop(far);
+        assert!(release.release(&outlet, &near, false, false, 0).is_err());
+    }
+
+    #[test]
+    fn under_a_lock_nothing_goes() {
+        let (near, _far) = connected();
+        let outlet = outlet(10);
+        outlet.lock(1).unwrap();
+        assert!(!Release::default().release(&outlet, &near, true, false, 0).unwrap());
+        assert_eq!(outlet.len(), 10);
+    }
+}
