@@ -5,7 +5,7 @@
 
 SHELL := /bin/sh
 .DELETE_ON_ERROR:
-.PHONY: help build built demo test check bench soak loom asan miri wheel clean deps
+.PHONY: help build built demo test check bench soak loom asan fuzz miri wheel clean deps
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml crates/python/Cargo.toml $(VENV)/.requirement
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet
 	@touch $@ python/modnet/_native.abi3.so
 
-python/modnet/_native.abi3.so: $(call sources,abi pool inspect revoke engine python) $(VENV)/.installed
+python/modnet/_native.abi3.so: $(call sources,abi pool inspect revoke transform engine python) $(VENV)/.installed
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet --skip-install
 	@touch $@
 
@@ -78,7 +78,7 @@ ROOT_TOO = $(shell [ "$$(id -u)" != 0 ] || echo --include-ignored)
 # The runner's summary comes last: whoever reads the end of the output knows how it went.
 test: build ## unit tests of the crates, then tests/; ARGS goes to pytest
 	@scripts/bootstrap.sh test
-	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-engine
+	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-transform -p modnet-engine
 	$(CARGO) test -p modnet-revoke --features modnet-revoke/loader -- $(ROOT_TOO)
 	$(CARGO) test -p modnet-shim --lib
 	@$(MAKE) --no-print-directory loom
@@ -109,6 +109,9 @@ asan: build ## unit tests under AddressSanitizer, shim and engine in real proces
 	@scripts/bootstrap.sh test
 	scripts/nightly.sh asan
 	$(PY) -m pytest tests/repo/test_memory.py $(ARGS)
+
+fuzz: ## the framer under cargo-fuzz; ARGS="-max_total_time=60" goes to libFuzzer
+	scripts/nightly.sh fuzz $(ARGS)
 
 miri: ## the lock-free and unsafe parts that need no system call, under Miri
 	scripts/nightly.sh miri

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the crates' unit tests under a tool that only nightly Rust has.
 #
-#     scripts/nightly.sh asan|miri
+#     scripts/nightly.sh asan|miri|fuzz [libFuzzer's arguments]
 #
 # Its build lies in target/nightly, apart from the others. Where nightly or the tool cannot be had it ends in one
 # line and status 1.
@@ -25,7 +25,7 @@ asan)
     export RUSTFLAGS=-Zsanitizer=address
     # Leaks are looked for by valgrind, in processes that end: the test harness keeps threads.
     export ASAN_OPTIONS=detect_leaks=0
-    cargo +nightly test --target "$host" -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-revoke -p modnet-engine --lib
+    cargo +nightly test --target "$host" -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-revoke -p modnet-transform -p modnet-engine --lib
     cargo +nightly test --target "$host" -p modnet-shim --lib
     ;;
 miri)
@@ -33,7 +33,15 @@ miri)
         || stop "Miri is not part of this nightly: rustup +nightly component add miri"
     cargo +nightly miri test -p modnet-abi --lib
     ;;
+fuzz)
+    shift
+    cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 \
+        || stop "cargo-fuzz cannot be had: cargo install cargo-fuzz"
+    unset CARGO_TARGET_DIR
+    cd crates/transform
+    cargo +nightly fuzz run http fuzz/corpus/http -- -max_len=4096 "$@"
+    ;;
 *)
-    stop "usage: scripts/nightly.sh asan|miri"
+    stop "usage: scripts/nightly.sh asan|miri|fuzz"
     ;;
 esac

@@ -89,3 +89,11 @@ def role(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
         return "ended"
+
+
+def told(pid: int) -> bytes:
+    """Arguments and environment that a process was given, with NUL between them; b"" if it has ended."""
+    try:
+        return b"".join(Path(f"/proc/{pid}/{name}").read_bytes() for name in ("cmdline", "environ"))
+    except OSError:
+        return b""

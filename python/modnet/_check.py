@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, get_args, get_type_hints
 
 from modnet import settings
@@ -19,8 +19,6 @@ __all__ = ["NAME_MAX", "check_module", "check_name"]
 
 NAME_MAX = 31
 """crates/abi/src/name.rs: a name is a part of a socket's path, which has 108 bytes in all."""
-
-_ARGUMENTS = {1: "flow", 2: "flow, data"}
 
 
 def check_name(name: str) -> str:
@@ -59,6 +57,12 @@ def check_module(cls: type[Any], where: str, reserved: frozenset[str] = frozense
             )
     for hook in sorted(cls.hooks()):
         _check_hook(cls, hook, where)
+    for hook in sorted(HOOKS.keys() - cls._HOOKS.keys()):
+        if getattr(cls, hook) is not getattr(Module, hook):
+            raise UsageError(
+                f"{where}: {hook} is never called in a module of messages: use "
+                f"{' or '.join(sorted(cls._HOOKS.keys() - HOOKS.keys()))}, or derive it from modnet.Module"
+            )
     _check_spelling(cls, where)
     _check_on_error(cls.on_error, where)
     if not isinstance(cls.revocable, bool):
@@ -90,8 +94,8 @@ def _check_hook(cls: type[Module], hook: str, where: str) -> None:
         raise UsageError(
             f"{where}: {hook} must return its bytes, not yield them: collect them and return one bytes"
         )
-    if not _accepts(called, HOOKS[hook]):
-        wanted = f"def {hook}(self, {_ARGUMENTS[HOOKS[hook]]})"
+    if not _accepts(called, len(cls._HOOKS[hook])):
+        wanted = f"def {hook}({', '.join(('self', *cls._HOOKS[hook]))})"
         raise UsageError(
             f"{where}: {hook} has a wrong signature: write '{wanted}', not '{_as_written(cls, hook)}'"
         )
@@ -100,24 +104,24 @@ def _check_hook(cls: type[Module], hook: str, where: str) -> None:
 def _check_spelling(cls: type[Module], where: str) -> None:
     """Refuses a method that was surely meant as a hook: it looks like one and takes its arguments."""
     for name in dir(cls):
-        if name.startswith("_") or hasattr(Module, name) or not callable(getattr(cls, name)):
+        if name.startswith("_") or hasattr(cls._HOOKS_OF, name) or not callable(getattr(cls, name)):
             continue
-        meant = _meant(name)
+        meant = _meant(name, cls._HOOKS)
         if meant is None or meant in cls.hooks() or isinstance(getattr(cls, name), type):
             continue
-        if _accepts(_bound(cls, name), HOOKS[meant]):
+        if _accepts(_bound(cls, name), len(cls._HOOKS[meant])):
             raise UsageError(
                 f"{where}: {name} is no hook; did you mean {meant!r}? (begin its name with '_' if it is a "
                 "method of your own)"
             )
 
 
-def _meant(name: str) -> str | None:
+def _meant(name: str, hooks: Iterable[str]) -> str | None:
     bare = re.sub(r"^(on|handle)_?", "", name.lower())
     # Here, since few modules have methods of their own, and `modnet run` starts in front of every command.
     import difflib
 
-    joined = {hook.replace("_", ""): hook for hook in HOOKS}
+    joined = {hook.replace("_", ""): hook for hook in hooks}
     close = difflib.get_close_matches(bare.replace("_", ""), joined, n=1, cutoff=0.8)
     return joined[close[0]] if close else None
 

@@ -1,16 +1,23 @@
 """Types of the Rust extension; `make check` compares them with the binary (mypy.stubtest)."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal, final
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Protocol, final, overload
 
 __all__ = [
     "BUILD_PROFILE",
     "COUNTERS",
+    "HTTP_CODINGS",
     "MAX_CHAIN",
     "STATE_LAYOUT",
     "VERSION",
     "Engine",
     "Flow",
+    "HttpEncoding",
+    "HttpHeaders",
+    "HttpPlayback",
+    "HttpRequest",
+    "HttpResponse",
+    "LateSocket",
     "Lock",
     "Tcp",
     "TcpPacket",
@@ -43,6 +50,7 @@ __all__ = [
     "kernel_yank_costs",
     "kernel_yank_counts",
     "kernel_yank_probe",
+    "late_drain",
     "modules",
     "plan_room",
     "records",
@@ -50,6 +58,12 @@ __all__ = [
     "runtime_dir",
     "users",
 ]
+
+class _Transform(Protocol):
+    """A body's transform that is more than a function; `flush()` and `end()` are optional."""
+
+    def data(self, piece: bytes, /) -> bytes:
+        """The next bytes."""
 
 @final
 class TcpPacket:
@@ -336,6 +350,8 @@ class Flow:
         OSError: ENOENT, no living module has one of the names; EAGAIN, it takes no more flows now; EPERM,
         it is another user's; EINVAL, no names, or too many for a chain. Nothing has changed then.
         """
+    def limit_unsent(self, most: int | None) -> None:
+        """Keeps about `most` bytes at most in the real socket that TCP has not sent; None: any number."""
     @property
     def unsent(self) -> int:
         """Outbound bytes that were passed on and that TCP has not sent: those that `yank` can take, and those
@@ -364,11 +380,183 @@ class Flow:
         """
 
 @final
+class HttpHeaders:
+    """The fields of a message; names are found in whatever case, text is ISO-8859-1."""
+
+    @overload
+    def get(self, name: str, default: str) -> str: ...
+    @overload
+    def get(self, name: str, default: None = None) -> str | None: ...
+    def all(self, name: str) -> list[str]:
+        """Every value of that name."""
+    def lists(self, name: str, token: str) -> bool:
+        """Whether one of the comma-separated members of the fields of that name is `token`."""
+    def add(self, name: str, value: str) -> None:
+        """Adds a field at the end."""
+    def discard(self, name: str) -> None:
+        """Takes all fields of that name away, if there are any."""
+    def items(self) -> list[tuple[str, str]]:
+        """Names and values, as they were sent, in order."""
+    def __getitem__(self, name: str, /) -> str: ...
+    def __setitem__(self, name: str, value: str, /) -> None:
+        """Gives the first field of that name this value, in its place, or adds it; others of the name go."""
+    def __delitem__(self, name: str, /) -> None: ...
+    def __contains__(self, name: str, /) -> bool: ...
+    def __len__(self, /) -> int: ...
+
+@final
+class HttpRequest:
+    """A request, as its head says. Use it inside the hook only."""
+
+    @property
+    def method(self) -> str:
+        """GET, POST and so on."""
+    @property
+    def target(self) -> str:
+        """What was asked for, as it was sent."""
+    @property
+    def version(self) -> str:
+        """ "HTTP/1.0" or "HTTP/1.1"."""
+    @property
+    def headers(self) -> HttpHeaders:
+        """Its fields."""
+    @property
+    def room(self) -> Literal["body", "empty"]:
+        """Whether it has a body that can be changed."""
+    def body(self, transform: Callable[[bytes], bytes] | _Transform, *, flush: float = 0.005) -> bool:
+        """Changes the body, which is sent in chunks then. Whether there is one."""
+
+@final
+class HttpResponse:
+    """A final response, as its head says. Use it inside the hook only."""
+
+    @property
+    def status(self) -> int:
+        """200, 404 and so on."""
+    @property
+    def version(self) -> str:
+        """ "HTTP/1.0" or "HTTP/1.1"."""
+    @property
+    def headers(self) -> HttpHeaders:
+        """Its fields."""
+    @property
+    def type(self) -> str:
+        """The media type in small letters, without parameters; "": none is given."""
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body as announced; None: it is not."""
+    @property
+    def room(self) -> Literal["body", "head", "empty", "persistent"]:
+        """ "body": it has one that can be changed; "head": it answers HEAD; "empty": it has none;
+        "persistent": it is for a client of HTTP/1.0 on a connection that stays, which could not see where a
+        changed body ends.
+        """
+    def body(self, transform: Callable[[bytes], bytes] | _Transform, *, flush: float = 0.005) -> bool:
+        """Changes the body. Whether there is one, or its head speaks of one.
+
+        `flush`: seconds without more bytes after which what there is so far goes on; 0: at once.
+        """
+    def encode(
+        self,
+        coding: Literal["gzip", "zstd", "br"],
+        level: int | Callable[[Any, HttpEncoding], int],
+        *,
+        every: float = 0.01,
+        flush: float = 0.005,
+    ) -> bool:
+        """Compresses the body, natively, and says so in the head. Whether there is one, or is spoken of.
+
+        `level`: 0 to 9, or a function of flow and encoding that gives one; it is asked at the beginning, and
+        then before the next piece when `every` seconds or 1 MiB have passed. `flush` as in `body`.
+        """
+
+@final
+class HttpEncoding:
+    """How a coding goes: what a function for its level is given."""
+
+    @property
+    def name(self) -> str:
+        """ "gzip", "zstd" or "br"."""
+    @property
+    def level(self) -> int:
+        """The level so far."""
+    @property
+    def bytes_in(self) -> int:
+        """Bytes of the body so far."""
+    @property
+    def bytes_out(self) -> int:
+        """What they became."""
+    @property
+    def seconds(self) -> float:
+        """Processor time that they took."""
+    def flush(self) -> None:
+        """What was taken so far is to go on now, at the price of some bytes: a coding holds back much."""
+
+@final
+class HttpPlayback:
+    """One flow of a module of messages without an engine: for `modnet.testing`."""
+
+    def __new__(cls, module: object, hooks: set[str], flow: object) -> HttpPlayback: ...
+    def data(self, outbound: bool, data: bytes) -> tuple[bytes, bool]:
+        """Bytes come; what goes on, and whether the flow is reset."""
+    def silence(self, outbound: bool) -> tuple[bytes, bool]:
+        """Nothing more comes for a while."""
+    def end(self, outbound: bool) -> tuple[bytes, bool]:
+        """A source ends."""
+    def give_up(self) -> None:
+        """The module wants no more of the flow's messages."""
+    def counters(self) -> list[tuple[str, int]]:
+        """What the engine would count."""
+
+@final
 class Lock:
     """Holds a flow's unsent bytes: `with flow.lock(): ...`."""
 
     def __enter__(self) -> Lock: ...
     def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class LateSocket:
+    """What `modnet.revoke.RevocableSocket` keeps beside a connected TCP socket: its unsent bytes."""
+
+    def __new__(cls, fd: int, most: int) -> LateSocket: ...
+    def append(self, data: memoryview) -> int:
+        """Takes what there is room for, and sends what can be sent; 0: there is no room. Raises OSError."""
+    def wait(self, seconds: float | None) -> bool:
+        """Waits until `bell` rings; False: not within so many seconds."""
+    def ring_at(self, level: int) -> None:
+        """Rings the bell when so much or less waits."""
+    def hear(self) -> None:
+        """Stops the ring."""
+    @property
+    def bell(self) -> int:
+        """A descriptor that is readable once it rings; it stays this object's."""
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait here."""
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait here, and those that the kernel holds unsent."""
+    @property
+    def broken(self) -> int:
+        """The errno of what has broken the connection; 0: nothing has."""
+    def yank(self, length: int) -> bytes:
+        """Takes the last bytes back that wait here, at most `length`. EAGAIN while another thread holds the
+        lock.
+        """
+    def peek(self, length: int) -> bytes:
+        """The bytes that `yank` would take."""
+    def write(self, data: bytes) -> None:
+        """Puts bytes behind the last that wait, before those that came under the caller's lock."""
+    def lock(self) -> Lock:
+        """A context in which nothing is sent, and what is sent meanwhile stays behind."""
+    def shutdown(self) -> None:
+        """No more is sent after what waits."""
+    def close(self) -> None:
+        """The socket is closed; what waits is sent first."""
+
+def late_drain(seconds: float) -> int:
+    """Closes what is left, and waits until all has been sent, at most so long; how many are not done."""
 
 @final
 class Engine:
@@ -406,6 +594,8 @@ BUILD_PROFILE: str
 """`release` or `debug`; nobody should measure the latter."""
 MAX_CHAIN: int
 """Most modules in one chain."""
+HTTP_CODINGS: list[str]
+"""The codings of `HttpResponse.encode`."""
 COUNTERS: list[tuple[int, str, str]]
 """Index, name and meaning of every counter of a record."""
 

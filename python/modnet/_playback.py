@@ -10,6 +10,7 @@
 | `flow.forward()` | what the hook returns still goes on; the direction's hooks are not called again |
 | `flow.yield_to(names)` | what the hook returns goes to the new modules; `closed` is called, nothing else |
 | `flow.yield_to(names, "left")`, `"right"` | what the hook returns goes on; the flow stays |
+| a module of messages (`modnet.http`) | the framer is the engine's own |
 | `flow.reset()` | nothing goes on any more, what the hook returns included; `closed` is called |
 | what a `revocable` module passes on waits until it is sent | it is in `unsent` until the test calls `sent` |
 
@@ -138,6 +139,11 @@ class PlayedFlow:
         playback.carried["passed"] = passed
         playback.commands.append(("yield_to", wanted, where))
 
+    def limit_unsent(self, most: int | None) -> None:
+        if most is not None and most < 1:
+            raise ValueError(f"most must be at least 1 byte, or None, not {most!r}")
+        self._playback.commands.append(("limit_unsent", most))
+
     @property
     def unsent(self) -> int:
         return len(self._playback.unsent)
@@ -233,6 +239,7 @@ class Playback:
         self.is_locked = False
         self._ended: set[str] = set()
         self._closed = False
+        self._messages = _Messages(self) if hasattr(module, "wanted") else None
         self._call("opened", self.flow)
 
     def outbound(self, data: bytes) -> bytes:
@@ -250,6 +257,19 @@ class Playback:
     def inbound_end(self) -> bytes:
         """The network will send no more; returns the last bytes that go on before the end does."""
         return self._end("inbound")
+
+    def outbound_silence(self) -> bytes:
+        """The application sends nothing for a while; returns what a module of messages flushes."""
+        return b"" if self._messages is None else self._messages.silence("outbound")
+
+    def inbound_silence(self) -> bytes:
+        """The network sends nothing for a while; returns what a module of messages flushes."""
+        return b"" if self._messages is None else self._messages.silence("inbound")
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """What the engine would count of a module of messages: `http_requests` and so on."""
+        return {} if self._messages is None else dict(self._messages.native.counters())
 
     def closed(self) -> None:
         """The flow is over."""
@@ -277,6 +297,8 @@ class Playback:
         if self.was_reset or not data:
             return b""
         self.flow._bytes[way] += len(data)
+        if self._messages is not None:
+            return self._messages.data(way, bytes(data))
         if way in self.forwarded or way not in type(self.module).hooks():
             return bytes(data)
         view = memoryview(bytes(data)).toreadonly()
@@ -289,6 +311,8 @@ class Playback:
     def _end(self, way: Way) -> bytes:
         self._expect_open(way)
         self._ended.add(way)
+        if self._messages is not None and not self.was_reset:
+            return self._messages.end(way)
         if self.was_reset or way in self.forwarded:
             return b""
         return cast(bytes, self._call(f"{way}_end", self.flow, fallback=b""))
@@ -343,3 +367,43 @@ class Playback:
         where = f"{type(self.module).__name__}.{hook}"
         wanted = "return the last bytes, or None" if end else "return data to pass it on, b'' to hold it back"
         raise TypeError(f"{where} returned {type(result).__name__}, which is not bytes: {wanted}")
+
+
+class _Messages:
+    """The framer's part, for a module that gets messages: the engine's own code, without its sockets."""
+
+    def __init__(self, playback: Playback) -> None:
+        # Here: a module that gets bytes is tested without the extension.
+        from modnet import _native
+
+        self._playback = playback
+        module = playback.module
+        module.__dict__["_hook_failed"] = self._failed
+        self._raised: Exception | None = None
+        self.native = _native.HttpPlayback(module, set(type(module).hooks()), playback.flow)
+
+    def data(self, way: Way, data: bytes) -> bytes:
+        return self._passed(self.native.data(way == "outbound", data))
+
+    def silence(self, way: Way) -> bytes:
+        return self._passed(self.native.silence(way == "outbound"))
+
+    def end(self, way: Way) -> bytes:
+        return self._passed(self.native.end(way == "outbound"))
+
+    def _passed(self, result: tuple[bytes, bool]) -> bytes:
+        passed, reset = result
+        playback = self._playback
+        if self._raised is not None and playback.strict:
+            raised, self._raised = self._raised, None
+            raise raised
+        if playback.forwarded:
+            self.native.give_up()
+        playback.was_reset |= reset
+        return b"" if playback.was_reset else passed
+
+    def _failed(self, hook: str, flow: Flow, exception: BaseException) -> None:
+        if isinstance(exception, Exception):
+            self._raised = exception
+            self._playback.failures.append((hook, exception))
+        type(self._playback.module)._hook_failed(self._playback.module, hook, flow, exception)

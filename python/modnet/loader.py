@@ -57,6 +57,7 @@ ENTRY_POINTS = "modnet.modules"
 BUILT_IN = {
     "filter": "modnet.modules.filter:Filter",
     "forwarder": "modnet.modules.forwarder:Forwarder",
+    "gzip": "modnet.modules.gzip:Gzip",
     "tap": "modnet.modules.tap:Tap",
     "throttle": "modnet.modules.throttle:Throttle",
 }

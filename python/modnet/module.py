@@ -48,16 +48,16 @@ __all__ = ["HOOKS", "Data", "Module", "NoSettings", "kebab_case"]
 Data: TypeAlias = bytes | bytearray | memoryview
 """What a hook may return."""
 
-HOOKS: dict[str, int] = {
-    "opened": 1,
-    "outbound": 2,
-    "inbound": 2,
-    "outbound_end": 1,
-    "inbound_end": 1,
-    "closed": 1,
-    "yank_requested": 2,
+HOOKS: dict[str, tuple[str, ...]] = {
+    "opened": ("flow",),
+    "outbound": ("flow", "data"),
+    "inbound": ("flow", "data"),
+    "outbound_end": ("flow",),
+    "inbound_end": ("flow",),
+    "closed": ("flow",),
+    "yank_requested": ("flow", "length"),
 }
-"""Every hook, and how many arguments it is called with (`flow`, `flow, data`, or `flow, length`)."""
+"""Every hook of a module that gets bytes, and what it is called with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +95,10 @@ class Module:
     revocable: bool = False
     Settings: ClassVar[type[Any]] = NoSettings
     settings: Any
+
+    _HOOKS: ClassVar[dict[str, tuple[str, ...]]] = HOOKS
+    # Who has them all, and does nothing in them.
+    _HOOKS_OF: ClassVar[type[Module]]
 
     def __init__(self, settings: Any = None) -> None:
         """Takes the settings, checked already. Who overrides this opens nothing here, but in `start`."""
@@ -177,7 +181,8 @@ class Module:
     @classmethod
     def hooks(cls) -> frozenset[str]:
         """The hooks that this class overrides: the only ones that are ever called."""
-        return frozenset(hook for hook in HOOKS if getattr(cls, hook) is not getattr(Module, hook))
+        base = cls._HOOKS_OF
+        return frozenset(hook for hook in cls._HOOKS if getattr(cls, hook) is not getattr(base, hook))
 
     def _all_timers(self) -> Timers:
         # As with `_failures` below.
@@ -214,6 +219,9 @@ class Module:
         failures: Failures = self.__dict__.setdefault("_failures", Failures())
         peer = "an unknown peer" if flow.peer is None else "{}:{}".format(*flow.peer)
         failures.report(type(self).__name__, hook, f"flow {flow.id} from {peer}", exception)
+
+
+Module._HOOKS_OF = Module
 
 
 def can_reload(module: Module) -> bool:

@@ -43,7 +43,8 @@ from modnet.module import Module
 __all__ = ["Playback", "PlayedFlow", "check_chunking", "play", "running"]
 
 _Module = TypeVar("_Module", bound=Module)
-_COMMANDS = ("forward", "limit", "yield_to", "reset")
+_COMMANDS = ("forward", "limit", "limit_unsent", "yield_to", "reset")
+_SILENT = ("outbound_end", "inbound_end", "outbound_silence", "inbound_silence")
 
 
 @contextmanager
@@ -68,6 +69,7 @@ def play(module: Module, script: Sequence[tuple[Any, ...]], *, strict: bool = Tr
     | --- | --- |
     | `("outbound", given, expected)`, `("inbound", given, expected)` | bytes in, bytes that must go on |
     | `("outbound_end", expected)`, `("inbound_end", expected)` | the end; `expected` if bytes go on |
+    | `("outbound_silence", expected)`, `("inbound_silence", expected)` | nothing comes for a while |
     | `("opened",)`, `("closed",)` | `opened` comes by itself; naming it lets its commands follow |
     | `("forward", way)`, `("limit", way, rate, burst)`, `("reset",)` | a command in the event before it |
     | `("yield_to", names, where)` | likewise; after "replace" no event but the `closed` of itself follows |
@@ -95,8 +97,9 @@ def _event(playback: Playback, step: tuple[Any, ...]) -> bytes:
     event = step[0]
     if event in ("outbound", "inbound"):
         return playback.outbound(step[1]) if event == "outbound" else playback.inbound(step[1])
-    if event in ("outbound_end", "inbound_end"):
-        return playback.outbound_end() if event == "outbound_end" else playback.inbound_end()
+    if event in _SILENT:
+        happens: Callable[[], bytes] = getattr(playback, event)
+        return happens()
     playback.closed()
     return b""
 
@@ -105,13 +108,13 @@ def _line(step: tuple[Any, ...]) -> str:
     match step:
         case ("outbound" | "inbound" as way, bytes(given), bytes(expected)):
             return f"{way} {given!r} -> {expected!r}"
-        case ("outbound_end" | "inbound_end" as end,):
+        case (str(end),) if end in _SILENT:
             return f"{end} -> b''"
-        case ("outbound_end" | "inbound_end" as end, bytes(expected)):
+        case (str(end), bytes(expected)) if end in _SILENT:
             return f"{end} -> {expected!r}"
         case ("opened" | "closed" as event, *_) if len(step) == 1 or step[1:] == (b"",):
             return str(event)
-        case ("forward", _) | ("limit", _, _, _) | ("yield_to", _, _) | ("reset",):
+        case ("forward" | "limit_unsent", _) | ("limit", _, _, _) | ("yield_to", _, _) | ("reset",):
             return "    " + " ".join(str(part) for part in step)
         case _:
             raise UsageError(f"{step!r} is no step of a script: see modnet.testing.play")

@@ -18,6 +18,8 @@ VARIANTS: dict[str, list[str]] = {
     # So high that only its bookkeeping acts, but bursts of the larger files exceed it.
     "throttle": ["throttle,rate=1GB,burst=1MB"],
     "identity": ["{identity}:Identity"],
+    # Clients that take no coding get every byte as it was, and what is no HTTP passes.
+    "gzip": ["gzip,level=6"],
 }
 
 

@@ -19,9 +19,10 @@ MAY_KNOW = {
     "shim": {"abi", "pool"},
     "inspect": {"abi"},
     "revoke": {"abi", "inspect"},
+    "transform": set(),
     "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},
-    "python": {"abi", "engine", "inspect", "revoke"},
+    "python": {"abi", "engine", "inspect", "revoke", "transform"},
 }
 LONGEST = 600
 
@@ -43,7 +44,7 @@ def manifest(crate: str) -> dict:
 
 
 def test_every_crate_has_a_rule():
-    assert {p.parent.name for p in tracked("crates/*/Cargo.toml")} == set(MAY_KNOW)
+    assert {p.parent.name for p in tracked("crates/*/Cargo.toml") if p.parent.name != "fuzz"} == set(MAY_KNOW)
 
 
 @pytest.mark.parametrize("crate", sorted(MAY_KNOW))

@@ -29,9 +29,16 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+COMPRESSED = [line for line in COMMANDS if "-m gzip" in line]
+MAKES = next(line for line in COMMANDS if line.startswith("mkdir"))
+MEASURES = [line for line in COMMANDS if line.startswith("curl -so")]
 SERVER = next(line for line in COMMANDS if "http.server" in line)
 CLIENT = next(line for line in COMMANDS if line.startswith("curl"))
-LOOKS = [line for line in COMMANDS if line.startswith(".venv/bin/modnet") and line != SERVER]
+LOOKS = [
+    line
+    for line in COMMANDS
+    if line.startswith(".venv/bin/modnet") and line != SERVER and line not in COMPRESSED
+]
 
 
 def here(command: str) -> list[str]:
@@ -71,7 +78,8 @@ def test_the_module_is_the_one_in_examples_and_short():
 
 
 def test_every_command_is_run_or_looked_up():
-    assert {*LOOKED_UP, SERVER, CLIENT, *LOOKS} == set(COMMANDS)
+    known = {*LOOKED_UP, SERVER, CLIENT, *LOOKS, MAKES, *COMPRESSED, *MEASURES}
+    assert known == set(COMMANDS) and len(COMPRESSED) == 3 and len(MEASURES) == 2
 
 
 @pytest.mark.parametrize("command", sorted(LOOKED_UP))
@@ -100,3 +108,29 @@ def test_the_other_commands_run(place, server, command):
     assert bool(done.stdout) != (" top " in command)
     if command.endswith((" ps", " list")):
         assert "shout" in done.stdout
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_bytes_before_and_after_are_those_of_the_table(number):
+    """Each server that the README compresses for is started, and asked as it says."""
+    rows = re.findall(r"^\| (.*?) \| (\d+) \| (\d+) \|$", README, re.MULTILINE)
+    command, (name, before, after) = COMPRESSED[number], rows[number]
+    assert name.split()[0] in command
+    own = Place(root() if os.geteuid() == 0 else ordinary())
+    try:
+        folder, port = f"{own.directory}/report", re.findall(r"\b800\d\b", command)[0]
+        changed = command.replace("/tmp/report", folder).replace(port, str(own.port))
+        subprocess.run(MAKES.replace("/tmp/report", folder), shell=True, check=True)
+        words = [str(ROOT / word) if word.startswith("examples/") else word for word in here(changed)]
+        program = Program(own, words, name)
+        program.wait_for(lambda: listening(own.port), 30, "a listener")
+        came = []
+        for measure in MEASURES:
+            asked = shlex.split(measure.replace(":8001/", f":{own.port}/"))
+            came.append(int(subprocess.run(asked, check=True, capture_output=True, text=True).stdout))
+        program.stop()
+    finally:
+        own.remove()
+    assert came[0] == int(before)
+    # The level is the policy's, so it is about as many.
+    assert abs(came[1] / int(after) - 1) < 0.25, came

@@ -99,8 +99,3 @@ def test_a_buffer_smaller_than_the_answer_still_gives_it_whole(modnet: Modnet) -
         written = play.do("fill", MUCH)
         assert play.yank(300_000) == pattern(written - 300_000, 300_000)
         assert play.finish() == pattern(0, written - 300_000)
-
-
-def test_a_flow_without_modules_is_refused(modnet: Modnet) -> None:
-    with scene(modnet, []) as play, pytest.raises(OSError, match="no module has this socket's bytes"):
-        play.yank(10)

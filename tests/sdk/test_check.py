@@ -125,7 +125,7 @@ def test_generators_are_refused() -> None:
 )
 def test_a_misspelt_hook_is_told(misspelt: str, meant: str) -> None:
     function: Callable[..., Any] = (
-        (lambda self, flow: None) if HOOKS[meant] == 1 else lambda self, flow, data: data
+        (lambda self, flow: None) if len(HOOKS[meant]) == 1 else lambda self, flow, data: data
     )
     said = refusal(module_with(**{misspelt: function}))
     assert said.startswith(f"{misspelt} is no hook; did you mean {meant!r}? (begin its name with '_' if ")

@@ -42,10 +42,10 @@ def test_the_pages_code_loads_and_its_tests_pass(tmp_path: Path) -> None:
     page = tmp_path / "page.py"
     page.write_text("\n\n".join(blocks("python")))
     code = import_file(page)
-    for name in ("Shout", "FirstLine", "Pad", "Careful"):
+    for name in ("Shout", "FirstLine", "Pad", "Careful", "Tidy"):
         check_module(getattr(code, name), name, RESERVED)
     tests = [value for name, value in vars(code).items() if name.startswith("test_")]
-    assert len(tests) == 3
+    assert len(tests) == 4
     for test in tests:
         test()
 

@@ -7,6 +7,7 @@ const path = require('path');
 const { pipeline } = require('stream');
 
 const [port, root] = process.argv.slice(2);
+const TYPES = { '.html': 'text/html', '.txt': 'text/plain', '.jpg': 'image/jpeg' };
 
 function get(request, response) {
   if (request.url === '/reset') {
@@ -21,7 +22,8 @@ function get(request, response) {
       response.end();
       return;
     }
-    response.writeHead(200, { 'Content-Length': status.size });
+    const type = TYPES[path.extname(file)] || 'application/octet-stream';
+    response.writeHead(200, { 'Content-Length': status.size, 'Content-Type': type });
     // A client that goes away destroys the response; pipeline, unlike pipe, closes the file then.
     pipeline(fs.createReadStream(file), response, () => {});
   });

@@ -20,6 +20,7 @@ events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     default_type application/octet-stream;
+    types {{ text/html html; text/plain txt; image/jpeg jpg; }}
     sendfile on; tcp_nopush on; keepalive_requests 100000;
     client_header_timeout 600; send_timeout 600; keepalive_timeout 600;
     client_max_body_size 64m;
@@ -64,6 +65,9 @@ LoadModule mime_module /usr/lib/apache2/modules/mod_mime.so
 LoadModule php_module {php}
 TypesConfig /dev/null
 AddType application/x-httpd-php .php
+AddType text/html .html
+AddType text/plain .txt
+AddType image/jpeg .jpg
 Alias /scripts {here}
 php_admin_value post_max_size 64M
 """

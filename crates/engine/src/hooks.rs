@@ -139,6 +139,13 @@ pub struct Orders {
     pub forward: [bool; 2],
     /// `Some(None)` lifts a way's limit, `Some(Some((rate, burst)))` sets it: bytes a second, bytes.
     pub limit: [Option<Option<(f64, u32)>>; 2],
+    /// So many of the next bytes of a way pass without the hook, as natively as those of a way that has none.
+    pub skip: [Option<u64>; 2],
+    /// Call [`Hooks::woken`] after so many nanoseconds; the time that was set before counts no more.
+    pub wake: Option<u64>,
+    /// Keep at most about so many bytes in the real socket that TCP has not sent, and the rest where it can still be
+    /// decided about; 0: as the system does. Without effect where the next module has the socket.
+    pub unsent: Option<u32>,
     /// End the flow now.
     pub reset: bool,
     /// Other modules get it, before what the hook returns goes on. What [`Place::Replace`] brings them is that as well.
@@ -216,6 +223,18 @@ pub trait Hooks: Send + Sync {
     }
     /// The chain has changed: the module has yielded the flow, and stays. `next`: as in [`Opened`].
     fn moved(&self, _state: &mut State, _origin: &Arc<Origin>, _next: Option<Arc<Next>>) {}
+    /// The time that [`Orders::wake`] set has come; called for outbound, then for inbound. What is written to `out` goes
+    /// on, behind the `waiting` bytes that the destination has not taken.
+    fn woken(
+        &self,
+        _state: &mut State,
+        _way: Way,
+        _waiting: usize,
+        _out: &mut Vec<u8>,
+        _orders: &mut Orders,
+    ) -> Verdict {
+        Verdict::Same
+    }
     /// The flow is over, or was yielded to modules that replace this one.
     fn closed(&self, _state: &mut State, _bytes: [u64; 2]) -> Verdict {
         Verdict::Same

@@ -106,11 +106,8 @@ impl Revocable {
     /// EPIPE after the end; what has broken the connection, once, then EPIPE.
     pub fn append(&self, data: &[u8]) -> io::Result<usize> {
         self.is_ours()?;
+        self.line.is_whole()?;
         let mut state = self.line.state();
-        if let Some(errno) = state.broken {
-            state.broken = Some(libc::EPIPE);
-            return Err(io::Error::from_raw_os_error(errno));
-        }
         if state.ended {
             return Err(io::Error::from_raw_os_error(libc::EPIPE));
         }
@@ -125,6 +122,7 @@ impl Revocable {
         if !self.line.send(self.pump.now()) {
             self.pump.touch(self.key);
         }
+        self.line.is_whole()?;
         Ok(count)
     }
 
@@ -146,6 +144,11 @@ impl Revocable {
         self.line.bell.clear();
         self.line.state().level = Some(level);
         self.line.tell();
+    }
+
+    /// The ring was heard.
+    pub fn hear(&self) {
+        self.line.bell.clear();
     }
 
     /// Readable once it rings.
@@ -219,6 +222,14 @@ impl Line {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells once what has broken the connection.
+    fn is_whole(&self) -> io::Result<()> {
+        match &mut self.state().broken {
+            Some(errno) => Err(io::Error::from_raw_os_error(std::mem::replace(errno, libc::EPIPE))),
+            None => Ok(()),
+        }
+    }
+
     fn release(&self) -> MutexGuard<'_, Release> {
         self.release.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -240,9 +251,10 @@ impl Line {
         match self.release().release(&self.outlet, &socket, true, false, now) {
             Ok(all) => all,
             Err(error) => {
+                // The first is the reason; after that the kernel says EPIPE.
+                self.state().broken.get_or_insert(error.raw_os_error().unwrap_or(libc::EIO));
                 // Nobody gets it any more.
                 self.outlet.clear();
-                self.state().broken = Some(error.raw_os_error().unwrap_or(libc::EIO));
                 false
             }
         }

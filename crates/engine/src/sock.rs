@@ -69,6 +69,16 @@ pub fn set_nonblocking(fd: &OwnedFd) {
     }
 }
 
+/// Keeps at most about `most` bytes in a TCP socket that it has not sent; 0: as the system's setting says.
+pub fn limit_unsent(fd: &OwnedFd, most: u32) {
+    let size = libc::socklen_t::try_from(size_of::<u32>()).unwrap_or(0);
+    let value: *const u32 = &most;
+    // SAFETY: the kernel reads `size` bytes of a number. Refused, the socket buffers as before.
+    unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, value.cast(), size);
+    }
+}
+
 /// Moves at most `most` bytes between a socket and a pipe, without copying; `more`: the end of the stream follows. SIGPIPE
 /// is the process's to ignore, as Rust's and Python's runtimes do: the call has no flag for it.
 pub fn splice(from: &OwnedFd, to: &OwnedFd, most: usize, more: bool) -> Outcome {

@@ -14,6 +14,7 @@ use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::hooks::PythonModule;
+use crate::http::Http;
 use crate::registry::raise;
 
 /// The workers of one registered module.
@@ -57,8 +58,13 @@ impl Engine {
         }
         Mode::from_env().map_err(|line| raise(Error::new(libc::EINVAL, line)))?;
         // A module without hooks never meets the interpreter.
-        let native: Arc<dyn Hooks> =
-            if hooks.is_empty() { Arc::new(Forward) } else { Arc::new(PythonModule::new(module, &hooks)?) };
+        let native: Arc<dyn Hooks> = if hooks.is_empty() {
+            Arc::new(Forward)
+        } else if module.hasattr("wanted")? {
+            Arc::new(Http::new(module, &hooks)?)
+        } else {
+            Arc::new(PythonModule::new(module, &hooks)?)
+        };
         let around: Option<Around> = (!hooks.is_empty()).then(|| {
             Arc::new(|work: &mut (dyn FnMut() + Send)| {
                 // The thread keeps its state, so that attaching for a hook is cheap.

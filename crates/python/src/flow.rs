@@ -241,6 +241,15 @@ impl Flow {
         Ok(())
     }
 
+    /// Keeps about `most` bytes at most in the real socket that TCP has not sent yet; None: as the system does.
+    fn limit_unsent(&mut self, most: Option<u32>) -> PyResult<()> {
+        if most == Some(0) {
+            return Err(PyValueError::new_err("most is at least 1 byte, or None for no limit"));
+        }
+        self.orders.unsent = Some(most.unwrap_or(0));
+        Ok(())
+    }
+
     /// Outbound bytes that were passed on and that TCP has not sent: those that can be taken back, and those that the kernel holds.
     #[getter]
     fn unsent(&self) -> usize {

@@ -258,15 +258,20 @@ impl Hooks for PythonModule {
     }
 
     fn counters(&self) -> Vec<(String, u64)> {
-        Python::attach(|py| {
-            let module = self.module.bind(py);
-            let counted = module
-                .call_method0("counters")
-                .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
-            counted.unwrap_or_else(|error| {
-                error.write_unraisable(py, Some(module));
-                Vec::new()
-            })
-        })
+        counters(&self.module)
     }
+}
+
+/// What the module itself counts.
+pub fn counters(module: &Py<PyAny>) -> Vec<(String, u64)> {
+    Python::attach(|py| {
+        let module = module.bind(py);
+        let counted = module
+            .call_method0("counters")
+            .and_then(|all| all.cast::<PyMapping>()?.items()?.extract::<Vec<(String, u64)>>());
+        counted.unwrap_or_else(|error| {
+            error.write_unraisable(py, Some(module));
+            Vec::new()
+        })
+    })
 }

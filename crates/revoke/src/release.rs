@@ -86,10 +86,13 @@ impl Release {
     }
 }
 
-/// Bytes that the kernel holds and has never sent; 0 where it does not tell.
+/// Bytes that the kernel holds and has never sent; 0 where it does not tell, and where the connection is over.
 #[must_use]
 pub fn unsent(socket: BorrowedFd<'_>) -> usize {
-    sample::info(socket).map_or(0, |info| info.notsent_bytes as usize)
+    match sample::info(socket) {
+        Ok(info) if info.state != CLOSE => info.notsent_bytes as usize,
+        _ => 0,
+    }
 }
 
 fn seen(info: &TcpInfo) -> Seen {

@@ -19,6 +19,8 @@ pub(super) struct Lane {
     pub(super) to_hook: bool,
     pub(super) hook: bool,
     pub(super) hook_end: bool,
+    /// So many of the next bytes pass the hook by.
+    pub(super) skip: u64,
     pub(super) readable: bool,
     pub(super) writable: bool,
     /// The source has said that it sends no more: a short read is the last.
@@ -46,6 +48,7 @@ impl Lane {
             to_hook: false,
             hook,
             hook_end,
+            skip: 0,
             readable: false,
             writable: true,
             half: false,

@@ -126,7 +126,8 @@ impl Flow {
         }
         if !lane.discard {
             lane.hand = Some(count);
-            lane.to_hook = lane.hook;
+            lane.to_hook = lane.hook && lane.skip == 0;
+            lane.skip = lane.skip.saturating_sub(count as u64);
         } else if way == Way::Inbound {
             self.unread = true;
         }
@@ -231,6 +232,11 @@ impl Flow {
         lane.hook_end = false;
     }
 
+    /// The next `count` bytes that are read pass the hook by.
+    pub fn skip(&mut self, way: Way, count: u64) {
+        self.lane(way).skip = count;
+    }
+
     /// Another socket has taken a side's place: other modules are between this flow and its former one, which is theirs. What has
     /// been read of an end, or shown, stays so; a close will be seen again.
     pub fn replaced(&mut self, side: Side) {
@@ -248,13 +254,21 @@ impl Flow {
     /// Bytes that have passed this module, whatever it would have made of them: they wait behind those that wait already.
     pub fn pass(&mut self, way: Way, data: &[u8]) {
         let lane = self.lane(way);
-        if lane.discard {
+        if lane.discard || lane.closed {
             return;
         }
         match &lane.late {
             Some((outlet, _)) => outlet.push(data),
             None => lane.queue.push(data),
         }
+    }
+
+    /// Of so many bytes that are there, how many pass without the hook.
+    pub fn skip_some(&mut self, way: Way, most: usize) -> usize {
+        let lane = self.lane(way);
+        let count = usize::try_from(lane.skip).map_or(most, |skip| skip.min(most));
+        lane.skip -= count as u64;
+        count
     }
 
     /// Limits a direction, or lifts the limit.
@@ -340,6 +354,11 @@ impl Flow {
                 Some(bucket) if !lane.discard => bucket.allowance(now).min(room),
                 _ => room,
             };
+            let most = if lane.hook && lane.skip > 0 {
+                most.min(usize::try_from(lane.skip).unwrap_or(usize::MAX))
+            } else {
+                most
+            };
             let read = if append { Command::Append(way, most) } else { Command::Read(way, most) };
             return (most > 0).then_some(read);
         }
@@ -414,7 +433,8 @@ impl Flow {
     #[must_use]
     pub fn is_native(&self, way: Way) -> bool {
         let lane = &self.lanes[way as usize];
-        !lane.hook && !lane.discard
+        let skips = lane.skip > 0 && lane.late.is_none();
+        (!lane.hook || skips) && !lane.discard
     }
 
     /// Whether the poller must tell when `side` has room.

@@ -391,6 +391,11 @@ impl Worker {
 
     /// A timer is due. One that was set earlier and has been replaced since is not the flow's any more.
     fn resume(&mut self, key: u64, now: u64) {
+        if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.wake.is_some_and(|at| at <= now)) {
+            flow.wake = None;
+            self.call_woken(key);
+            self.pump(key);
+        }
         if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.timer.is_some_and(|at| at <= now)) {
             flow.timer = None;
             if let Some(late) = flow.late.as_mut().filter(|late| late.again.is_some_and(|at| at <= now)) {

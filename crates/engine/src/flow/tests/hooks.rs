@@ -234,3 +234,72 @@ fn bytes_in_hand_are_sent_before_the_other_way_is_read() {
         .took(1)
         .waits();
 }
+
+#[test]
+fn bytes_that_the_module_skips_pass_the_hook_by_and_no_more_are_read_at_once() {
+    let limit = u64::try_from(LIMIT).unwrap();
+    let mut play = all()
+        .ready(Left, IN)
+        .then(Read(Outbound, LIMIT))
+        .got(LIMIT)
+        .then(Hook(Outbound))
+        .skip(Outbound, limit + 5)
+        .makes(LIMIT)
+        .then(Send(Outbound, false))
+        .took(LIMIT);
+    assert!(play.flow.is_native(Outbound) && !play.flow.is_native(Inbound));
+    play = play
+        .then(Read(Outbound, LIMIT))
+        .got(LIMIT)
+        .then(Send(Outbound, false))
+        .took(LIMIT)
+        .then(Read(Outbound, 5))
+        .got(5)
+        .then(Send(Outbound, false))
+        .took(5);
+    assert!(!play.flow.is_native(Outbound));
+    play.then(Read(Outbound, LIMIT))
+        .got(3)
+        .then(Hook(Outbound))
+        .makes(3)
+        .then(Send(Outbound, false))
+        .took(3)
+        .waits();
+}
+
+#[test]
+fn a_source_that_ends_before_what_is_skipped_does_ends_as_any() {
+    all()
+        .skip(Outbound, 50)
+        .ready(Left, HALF)
+        .then(Read(Outbound, 50))
+        .got(20)
+        .then(Send(Outbound, false))
+        .took(20)
+        .then(HookEnd(Outbound))
+        .adds(0)
+        .then(Shutdown(Outbound))
+        .waits();
+}
+
+#[test]
+fn what_a_hook_has_unasked_waits_behind_what_waits_and_goes_nowhere_after_the_end() {
+    all()
+        .comes_by(Outbound, 7)
+        .then(Flush(Outbound, false))
+        .took(3)
+        .comes_by(Outbound, 2)
+        .waits()
+        .ready(Right, OUT)
+        .then(Flush(Outbound, false))
+        .took(6)
+        .ready(Left, HALF)
+        .then(Read(Outbound, LIMIT))
+        .end()
+        .then(HookEnd(Outbound))
+        .adds(0)
+        .then(Shutdown(Outbound))
+        .comes_by(Outbound, 2)
+        .waits()
+        .holds([0, 0]);
+}

@@ -206,6 +206,20 @@ impl Play {
         self
     }
 
+    /// So many of the next bytes pass the hook by.
+    pub fn skip(mut self, way: Way, count: u64) -> Self {
+        self.note(format_args!("skip {way:?} {count}"));
+        self.flow.skip(way, count);
+        self
+    }
+
+    /// A hook has so many bytes that no others called for.
+    pub fn comes_by(mut self, way: Way, count: usize) -> Self {
+        self.note(format_args!("comes by {way:?} {count}"));
+        self.flow.pass(way, &vec![0; count]);
+        self
+    }
+
     /// The module asks for a reset.
     pub fn reset(mut self) -> Self {
         self.note(format_args!("reset"));

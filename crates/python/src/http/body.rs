@@ -1,0 +1,299 @@
+//! Bodies that are changed: a coding whose level follows a policy, or a transform in Python.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use modnet_transform::encode::{make, Encode, Failed, HIGHEST};
+use modnet_transform::http::{Body, Broken};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::message::{Level, Wanted};
+
+/// A policy is asked again after so many bytes, however fast they come: what zlib takes 1.5 to 12 ms for, and a policy in
+/// Python 0.05.
+pub const AGAIN: u64 = 1024 * 1024;
+/// What is compressed between two looks at the clock.
+const PIECE: usize = 64 * 1024;
+
+/// Whose body it is: whom to tell of failures.
+pub struct Owner {
+    /// The module.
+    pub module: Py<PyAny>,
+    /// The flow.
+    pub flow: Py<PyAny>,
+    /// Set when a policy was asked: the flow may have orders.
+    pub asked: Arc<AtomicBool>,
+}
+
+impl Owner {
+    /// Tells the module what its own code has raised.
+    pub fn tell(&self, py: Python<'_>, hook: &str, error: &PyErr) {
+        let module = self.module.bind(py);
+        if let Err(worse) = module.call_method1("_hook_failed", (hook, &self.flow, error.value(py))) {
+            worse.write_unraisable(py, Some(module));
+        }
+    }
+}
+
+/// How a coding goes: what a policy for its level can know of it.
+#[pyclass(module = "modnet._native")]
+pub struct HttpEncoding {
+    name: String,
+    level: u8,
+    bytes_in: u64,
+    bytes_out: u64,
+    seconds: f64,
+    flush: bool,
+}
+
+#[pymethods]
+impl HttpEncoding {
+    /// "gzip", "zstd" or "br".
+    #[getter]
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The level so far.
+    #[getter]
+    fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// Bytes of the body so far.
+    #[getter]
+    fn bytes_in(&self) -> u64 {
+        self.bytes_in
+    }
+
+    /// What they became.
+    #[getter]
+    fn bytes_out(&self) -> u64 {
+        self.bytes_out
+    }
+
+    /// Processor time that they took.
+    #[getter]
+    fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    /// What was taken so far is to go on now, though it costs some bytes: a coding holds back what it can.
+    fn flush(&mut self) {
+        self.flush = true;
+    }
+}
+
+struct Policy {
+    owner: Owner,
+    call: Py<PyAny>,
+    encoding: Py<HttpEncoding>,
+    every: Duration,
+    asked: Instant,
+    at: u64,
+    spent: Duration,
+}
+
+struct Coded {
+    stream: Box<dyn Encode>,
+    /// None: the level stays.
+    policy: Option<Policy>,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+impl From<Failed> for Wrapped {
+    fn from(failed: Failed) -> Self {
+        Self(Broken(failed.0))
+    }
+}
+
+/// For `?`: neither [`Failed`] nor [`Broken`] is of this crate.
+struct Wrapped(Broken);
+
+impl From<Wrapped> for Broken {
+    fn from(wrapped: Wrapped) -> Self {
+        wrapped.0
+    }
+}
+
+impl Coded {
+    fn ask(&mut self, out: &mut Vec<u8>) -> Result<(), Wrapped> {
+        let Some(policy) = &mut self.policy else { return Ok(()) };
+        policy.asked = Instant::now();
+        policy.at = self.bytes_in;
+        let told = (self.stream.level(), self.bytes_in, self.bytes_out, policy.spent.as_secs_f64());
+        let answer = Python::attach(|py| {
+            level(py, policy, told).map_err(|error| policy.owner.tell(py, "level", &error)).ok()
+        });
+        match answer {
+            Some((level, flush)) => {
+                let before = out.len();
+                if flush {
+                    self.stream.flush(out)?;
+                }
+                self.stream.set_level(level, out)?;
+                self.bytes_out += (out.len() - before) as u64;
+            }
+            // It is broken for this body: the level stays.
+            None => self.policy = None,
+        }
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Wrapped> {
+        let due = self.policy.as_ref().is_some_and(|policy| {
+            self.bytes_in - policy.at >= AGAIN || policy.asked.elapsed() >= policy.every
+        });
+        if due {
+            self.ask(out)?;
+        }
+        let before = (out.len(), self.policy.as_ref().map(|_| processor_time()));
+        self.stream.write(piece, out)?;
+        if let (Some(policy), Some(begun)) = (&mut self.policy, before.1) {
+            policy.spent += processor_time().saturating_sub(begun);
+        }
+        self.bytes_in += piece.len() as u64;
+        self.bytes_out += (out.len() - before.0) as u64;
+        Ok(())
+    }
+}
+
+/// What the policy says, and whether it wants a flush.
+fn level(py: Python<'_>, policy: &Policy, told: (u8, u64, u64, f64)) -> PyResult<(u8, bool)> {
+    {
+        let mut encoding = policy.encoding.borrow_mut(py);
+        (encoding.level, encoding.bytes_in, encoding.bytes_out, encoding.seconds) = told;
+        encoding.flush = false;
+    }
+    policy.owner.asked.store(true, Ordering::Relaxed);
+    let answer = policy.call.call1(py, (&policy.owner.flow, &policy.encoding))?;
+    let number = answer.extract::<u8>(py).ok().filter(|number| *number <= HIGHEST);
+    let number = number.ok_or_else(|| {
+        let shown = answer.bind(py).repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string());
+        PyValueError::new_err(format!("a level is from 0 to {HIGHEST}, not {shown}"))
+    })?;
+    Ok((number, policy.encoding.borrow(py).flush))
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec, which is ours.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+impl Body for Coded {
+    fn data(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        for piece in input.chunks(PIECE) {
+            self.piece(piece, out)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        let before = out.len();
+        self.stream.flush(out).map_err(Wrapped::from)?;
+        self.bytes_out += (out.len() - before) as u64;
+        Ok(())
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        Ok(self.stream.finish(out).map_err(Wrapped::from)?)
+    }
+}
+
+struct Scripted {
+    owner: Owner,
+    transform: Py<PyAny>,
+}
+
+impl Scripted {
+    fn call(&self, hook: &'static str, given: Option<&[u8]>, out: &mut Vec<u8>) -> Result<(), Broken> {
+        Python::attach(|py| {
+            let transform = self.transform.bind(py);
+            let result = (|| {
+                let answer = match given {
+                    Some(input) if transform.hasattr(intern!(py, "data"))? => {
+                        transform.call_method1(intern!(py, "data"), (PyBytes::new(py, input),))?
+                    }
+                    Some(input) => transform.call1((PyBytes::new(py, input),))?,
+                    None if transform.hasattr(hook)? => transform.call_method0(hook)?,
+                    None => return Ok(()),
+                };
+                if given.is_none() && answer.is_none() {
+                    return Ok(());
+                }
+                let bytes = answer.cast::<PyBytes>().map_err(|_| {
+                    let kind =
+                        answer.get_type().name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+                    PyTypeError::new_err(format!("a body's transform returned {kind}: return bytes"))
+                })?;
+                out.extend_from_slice(bytes.as_bytes());
+                Ok(())
+            })();
+            result.map_err(|error: PyErr| {
+                self.owner.tell(py, "body", &error);
+                Broken(error.to_string())
+            })
+        })
+    }
+}
+
+impl Body for Scripted {
+    fn data(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.call("data", Some(input), out)
+    }
+
+    fn flush(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.call("flush", None, out)
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Result<(), Broken> {
+        self.call("end", None, out)
+    }
+}
+
+/// Makes what a hook wished for.
+///
+/// # Errors
+/// No memory, or what the policy has raised at once.
+pub fn body(py: Python<'_>, wanted: Wanted, owner: Owner) -> PyResult<Box<dyn Body>> {
+    let (name, level, every) = match wanted {
+        Wanted::Script(transform) => return Ok(Box::new(Scripted { owner, transform })),
+        Wanted::Coding { name, level, every } => (name, level, every),
+    };
+    let (first, policy) = match level {
+        Level::Fixed(level) => (level, None),
+        Level::Asked(call) => {
+            let encoding = HttpEncoding {
+                name: name.clone(),
+                level: 1,
+                bytes_in: 0,
+                bytes_out: 0,
+                seconds: 0.0,
+                flush: false,
+            };
+            let policy = Policy {
+                owner,
+                call,
+                encoding: Py::new(py, encoding)?,
+                every: Duration::from_secs_f64(every),
+                asked: Instant::now(),
+                at: 0,
+                spent: Duration::ZERO,
+            };
+            (self::level(py, &policy, (1, 0, 0, 0.0))?.0, Some(policy))
+        }
+    };
+    let stream = make(&name, first)
+        .ok_or_else(|| PyValueError::new_err(format!("there is no coding {name}")))?
+        .map_err(|failed| PyValueError::new_err(format!("{name}: {failed}")))?;
+    Ok(Box::new(Coded { stream, policy, bytes_in: 0, bytes_out: 0 }))
+}

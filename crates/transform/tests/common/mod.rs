@@ -1,0 +1,142 @@
+//! What holds for every input of the framer; used by `tests/mutations.rs` and by the fuzz target.
+//!
+//! The input's first byte chooses what the judge does, the rest is records: a byte for direction and length, then bytes.
+
+use modnet_transform::http::{Body, Broken, Change, Connection, Fed, Head, Judge, Room, Way};
+
+/// More than a framer may hold back of one direction: a head, and a little.
+const MOST: usize = 64 * 1024 + 64;
+
+/// Body transforms that keep every byte.
+struct Same;
+
+impl Body for Same {
+    fn data(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), Broken> {
+        out.extend_from_slice(input);
+        Ok(())
+    }
+    fn flush(&mut self, _out: &mut Vec<u8>) -> Result<(), Broken> {
+        Ok(())
+    }
+    fn end(&mut self, _out: &mut Vec<u8>) -> Result<(), Broken> {
+        Ok(())
+    }
+}
+
+/// Does one thing always.
+struct Always(u8);
+
+impl Always {
+    fn change(&self, head: &mut Head) -> Change {
+        match self.0 {
+            0 => Change::Keep,
+            1 => Change::Body(Box::new(Same)),
+            2 => {
+                head.set("X-Seen", b"yes");
+                head.remove("server");
+                Change::Body(Box::new(Same))
+            }
+            _ => Change::GiveUp,
+        }
+    }
+}
+
+impl Judge for Always {
+    fn request(&mut self, request: &mut Head, _room: Room) -> Change {
+        self.change(request)
+    }
+    fn response(&mut self, _request: &Head, response: &mut Head, _room: Room) -> Change {
+        self.change(response)
+    }
+}
+
+/// Everything that went in and came out, by direction.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Played {
+    pub fed: [Vec<u8>; 2],
+    pub out: [Vec<u8>; 2],
+    pub broken: bool,
+    pub reason: Option<&'static str>,
+    pub messages: [u64; 2],
+}
+
+/// Plays pieces, each cut by `cut`; panics where the framer holds more than it may.
+pub fn play(
+    act: u8,
+    edits: [bool; 2],
+    pieces: &[(Way, &[u8])],
+    mut cut: impl FnMut(usize) -> usize,
+) -> Played {
+    let mut connection = Connection::new(edits);
+    let mut judge = Always(act);
+    let mut played = Played::default();
+    let mut skip = [0_u64; 2];
+    'all: for (way, piece) in pieces {
+        let index = *way as usize;
+        let mut rest = *piece;
+        while !rest.is_empty() {
+            let (now, after) = rest.split_at(cut(rest.len()).clamp(1, rest.len()));
+            rest = after;
+            played.fed[index].extend_from_slice(now);
+            // As the engine: what may be skipped is not fed.
+            let skipped = usize::try_from(skip[index]).unwrap_or(usize::MAX).min(now.len());
+            if skip[index] != u64::MAX {
+                skip[index] -= skipped as u64;
+            }
+            played.out[index].extend_from_slice(&now[..skipped]);
+            let now = &now[skipped..];
+            if now.is_empty() {
+                continue;
+            }
+            let mut out = Vec::new();
+            match connection.feed(*way, now, &mut out, &mut judge) {
+                Fed::Same => played.out[index].extend_from_slice(now),
+                Fed::Out => played.out[index].append(&mut out),
+                Fed::Broken(_) => {
+                    played.broken = true;
+                    break 'all;
+                }
+            }
+            skip[index] = connection.skip(*way, 1);
+            if act == 0 {
+                let held = played.fed[index].len() - played.out[index].len();
+                assert!(held <= MOST, "{held} bytes held back");
+            }
+        }
+    }
+    for way in [Way::Request, Way::Response] {
+        if !played.broken {
+            connection.end(way, &mut played.out[way as usize]).unwrap();
+        }
+    }
+    played.reason = connection.opaque().map(|reason| reason.name());
+    played.messages = connection.messages();
+    played
+}
+
+/// Checks one input.
+pub fn check(input: &[u8]) {
+    let Some((first, rest)) = input.split_first() else { return };
+    let (act, edits) = (first & 3, [first & 4 != 0, first & 8 != 0]);
+    let mut pieces = Vec::new();
+    let mut rest = rest;
+    while let Some((kind, after)) = rest.split_first() {
+        let length = (usize::from(kind & 0x7f) * 8).max(1).min(after.len());
+        let (piece, after) = after.split_at(length);
+        pieces.push((if kind & 0x80 == 0 { Way::Request } else { Way::Response }, piece));
+        rest = after;
+    }
+    let whole = play(act, edits, &pieces, |length| length);
+    // Nobody changes anything, or nobody may: what goes in comes out.
+    if act == 0 || act == 3 {
+        assert!(whole.out == whole.fed, "changed though nobody did");
+    }
+    // Cuts have no meaning but for the chunks of a changed body.
+    let single = play(act, edits, &pieces, |_| 1);
+    // (What is wrong in two ways may be found wrong in either.)
+    let seen = |played: &Played| (played.reason.is_some(), played.broken, played.messages);
+    assert_eq!(seen(&single), seen(&whole), "cuts change what is seen");
+    if act == 0 || act == 3 {
+        assert!(single.out == whole.out, "cuts change what goes on");
+    }
+}

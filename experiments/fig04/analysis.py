@@ -1,0 +1,74 @@
+"""Rows and checks from samples. Pure."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from experiments.common import stats
+from experiments.common.report import Check, check
+from experiments.fig04 import plan
+from experiments.fig04.measure import Sample
+
+Results: TypeAlias = dict[str, dict[str, list[Sample]]]
+"""Samples by link and variant."""
+_VALUES = ("mean_s", "p95_s", "bytes", "busy_ms", "cpu_ms")
+
+
+def median(results: Results, link: str, variant: str, value: str) -> float:
+    """Of all rounds."""
+    return stats.spread([getattr(sample, value) for sample in results[link][variant]]).median
+
+
+def rows(results: Results, size: plan.Size) -> list[dict[str, Any]]:
+    """One for each variant on each link."""
+    made = []
+    for link, variants in results.items():
+        best = min(median(results, link, variant, "mean_s") for variant in variants)
+        for variant, samples in variants.items():
+            row: dict[str, Any] = {
+                "link": link,
+                "variant": variant,
+                "clients": plan.clients(link, size.clients),
+                "rounds": len(samples),
+            }
+            for value in _VALUES:
+                row[value] = stats.spread([getattr(sample, value) for sample in samples]).json()
+            row["times_the_best"] = float(f"{median(results, link, variant, 'mean_s') / best:.4g}")
+            row["paper"] = plan.paper(variant, link)
+            made.append(row)
+    return made
+
+
+def checks(results: Results) -> list[Check]:
+    """The issue's bounds, as far as what they need was measured."""
+    made = []
+    for link, variants in results.items():
+        for adaptive in (plan.ADAPTIVE, plan.PAPER):
+            if adaptive not in variants:
+                continue
+            fixed = [variant for variant in plan.FIXED if variant in variants]
+            if fixed:
+                bound = "<= 1.0" if link == plan.CHANGING else "<= 1.03"
+                made.append(_against(results, link, adaptive, fixed, bound, "the best fixed level"))
+            others = [variant for variant in plan.DEFLATE if variant in variants]
+            if others and link in ("240", "2"):
+                made.append(_against(results, link, adaptive, others, "<= 1.0", "the best mod_deflate"))
+        for level in (1, 6):
+            ours, theirs = f"gzip-{level}", f"deflate-{level}"
+            if {ours, theirs} <= variants.keys():
+                made.append(_cpu(results, link, ours, theirs))
+    return made
+
+
+def _against(results: Results, link: str, variant: str, others: list[str], bound: str, what: str) -> Check:
+    """Of each round the ratio to the best of the others in that round."""
+    mine = [sample.mean_s for sample in results[link][variant]]
+    best = [
+        min(samples) for samples in zip(*([s.mean_s for s in results[link][o]] for o in others), strict=True)
+    ]
+    return check(f"{link}: mean time of {variant} / {what}", stats.ratios(mine, best).median, bound)
+
+
+def _cpu(results: Results, link: str, ours: str, theirs: str) -> Check:
+    pairs = [[sample.cpu_ms for sample in results[link][variant]] for variant in (ours, theirs)]
+    return check(f"{link}: processor time of {ours} / {theirs}", stats.ratios(*pairs).median, "<= 1.0")

@@ -1,0 +1,1 @@
+"""`modnet.http`, the framer behind it, and the modules that use it."""
