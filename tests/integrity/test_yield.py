@@ -53,8 +53,8 @@ def filtered(server: Server, targets: tuple[str, ...], www: Path, rules: str = "
     before = census.take(place)
     try:
         for name in targets:
-            spec = f"{place.copy(IDENTITY)}:Identity" if name == "identity" else f"forwarder,as={name}"
-            death.command(place, "module", "start", spec)
+            spec = {"identity": f"{place.copy(IDENTITY)}:Identity", "gzip": "gzip"}
+            death.command(place, "module", "start", spec.get(name, f"forwarder,as={name}"))
         file = place.write("rules.toml", RULES[rules].format(modules=json.dumps(targets)))
         command = place.modnet("run", "-m", f"filter,rules={file}", "--", *server.command(place, www))
         program = Program(place, command, server.name)

@@ -203,36 +203,17 @@ impl Pair {
 pub struct Unread {
     bytes: Vec<u8>,
     at: usize,
-    /// The first of them have passed already, and are shown.
-    passed: usize,
-}
-
-/// What a read of [`Unread`] gave.
-pub struct Again {
-    /// So many bytes.
-    pub count: usize,
-    /// They have passed already.
-    pub passed: bool,
 }
 
 impl Unread {
     /// They are to be read first.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, at: 0, passed: 0 }
-    }
-
-    /// The same, after others that have passed already.
-    fn after(mut passed: Vec<u8>, bytes: &[u8]) -> Self {
-        let count = passed.len();
-        passed.extend_from_slice(bytes);
-        Self { bytes: passed, at: 0, passed: count }
+        Self { bytes, at: 0 }
     }
 
     /// Reads; None: there are no more, and their memory is given back.
-    pub fn read(&mut self, into: &mut [u8]) -> Option<Again> {
-        let passed = self.at < self.passed;
-        let end = if passed { self.passed } else { self.bytes.len() };
-        let rest = &self.bytes[self.at..end];
+    pub fn read(&mut self, into: &mut [u8]) -> Option<usize> {
+        let rest = &self.bytes[self.at..];
         if rest.is_empty() {
             *self = Self::default();
             return None;
@@ -240,13 +221,13 @@ impl Unread {
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         self.at += count;
-        Some(Again { count, passed })
+        Some(count)
     }
 
-    /// All that is left and has not passed.
+    /// All that is left.
     pub fn take(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(self);
-        bytes.bytes.split_off(bytes.at.max(bytes.passed))
+        bytes.bytes.split_off(bytes.at)
     }
 }
 
@@ -282,6 +263,8 @@ pub struct Flow {
     pub real: Option<OwnedFd>,
     /// By way: bytes that came along when the flow was yielded, to be read before those of the socket.
     pub carried: [Unread; 2],
+    /// Its module has bounded what the real socket keeps unsent.
+    pub limits_unsent: bool,
     /// It is to be yielded, as soon as the hook has returned.
     pub yielding: Option<Yield>,
     /// Where what is outbound may be revoked.
@@ -321,6 +304,7 @@ impl Flow {
             frozen: None,
             real: None,
             carried: Default::default(),
+            limits_unsent: false,
             yielding: None,
             late: None,
             timer: None,
@@ -381,16 +365,11 @@ impl Flow {
 
     /// It was yielded to this module: what has come along goes first.
     pub fn load(&mut self, carried: Carried) {
-        let Carried { left, right, passed, left_unread } = carried;
+        let Carried { left, right, left_unread, .. } = carried;
         self.machine.pass(Way::Inbound, &left.unsent);
         self.machine.pass(Way::Outbound, &right.unsent);
         self.hold(Way::Outbound, left.unread);
         self.hold(Way::Inbound, right.unread);
-        if !passed.is_empty() {
-            let unread = &mut self.carried[Way::Inbound as usize];
-            *unread = Unread::after(passed, &unread.take());
-            self.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
-        }
         // That the application has left bytes unread a socket tells once only.
         self.machine.ready(Side::Left, Ready { failed: left_unread, ..Ready::default() });
     }
