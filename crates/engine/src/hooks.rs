@@ -27,6 +27,8 @@ pub struct Wants {
     pub end: [bool; 2],
     /// `closed`.
     pub closed: bool,
+    /// The first [`Orders::reads`]; 0: as many as the engine likes.
+    pub reads: usize,
     /// `yank_requested`.
     pub yank_requested: bool,
 }
@@ -141,6 +143,8 @@ pub struct Orders {
     pub limit: [Option<Option<(f64, u32)>>; 2],
     /// So many of the next bytes of a way pass without the hook, as natively as those of a way that has none.
     pub skip: [Option<u64>; 2],
+    /// Read at most so many bytes at once for the hook of a way from now on: what a module looks at has to be copied.
+    pub reads: [Option<usize>; 2],
     /// Call [`Hooks::woken`] after so many nanoseconds; the time that was set before counts no more.
     pub wake: Option<u64>,
     /// Keep at most about so many bytes in the real socket that TCP has not sent, and the rest where it can still be

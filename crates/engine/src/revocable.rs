@@ -18,7 +18,7 @@ mod pump;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use modnet_revoke::queue::outlet::Outlet;
@@ -87,14 +87,23 @@ impl Revocable {
         let pump = PUMP.get()?;
         let bell = Waker::new().map_err(|e| Error::system("cannot make an eventfd", &e))?;
         let key = pump.number();
-        let outlet = Arc::new(Outlet::new(Box::new(move || pump.touch(key))));
-        let line = Arc::new(Line {
-            outlet,
-            socket: Mutex::new(Some(Arc::new(duplicate))),
-            most: most.max(1),
-            bell,
-            release: Mutex::default(),
-            state: Mutex::default(),
+        let line = Arc::new_cyclic(|line: &Weak<Line>| {
+            let line = Weak::clone(line);
+            // What may go goes at once, by whoever has made it possible; the rest is the pump's.
+            let wake = move || {
+                if let Some(line) = line.upgrade() {
+                    line.send(pump.now());
+                }
+                pump.touch(key);
+            };
+            Line {
+                outlet: Arc::new(Outlet::new(Box::new(wake))),
+                socket: Mutex::new(Some(Arc::new(duplicate))),
+                most: most.max(1),
+                bell,
+                release: Mutex::default(),
+                state: Mutex::default(),
+            }
         });
         pump.add(key, Arc::clone(&line));
         Ok(Self { line, pump, key })

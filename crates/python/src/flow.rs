@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use modnet_engine::error::Error;
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin, Place, Yield};
 use modnet_engine::revoke::Next;
@@ -34,6 +35,8 @@ pub struct Flow {
     tcp: Option<Py<Tcp>>,
     outlet: Option<Arc<Outlet>>,
     next: Option<Arc<Next>>,
+    /// Whether its module gets messages, not bytes.
+    pub of_messages: bool,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -54,6 +57,7 @@ impl Flow {
             tcp: None,
             outlet: opened.outlet,
             next: opened.next,
+            of_messages: false,
             bytes: [0; 2],
             orders: Orders::default(),
         }
@@ -228,6 +232,11 @@ impl Flow {
         inbound: Vec<u8>,
         passed: Vec<u8>,
     ) -> PyResult<()> {
+        if self.of_messages && self.bytes != [0; 2] {
+            let told =
+                "a module of messages yields a flow in `opened` only: later a part of a message may be held";
+            return Err(raise(Error::new(libc::EOPNOTSUPP, told)));
+        }
         let names = names.all();
         let place = place(r#where, &outbound, &inbound)?;
         if self.orders.yielding.is_some() {

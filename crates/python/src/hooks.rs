@@ -38,6 +38,7 @@ impl PythonModule {
                 data: [has("outbound"), has("inbound")],
                 end: [has("outbound_end"), has("inbound_end")],
                 closed: has("closed"),
+                reads: 0,
                 yank_requested: has("yank_requested"),
             },
             on_error_resets: on_error == "reset",

@@ -57,9 +57,9 @@ class RevocableTransport(asyncio.Transport):
 
     def _begin(self) -> None:
         self._protocol.connection_made(self)
-        if not self._closing:
+        if not self._finished:
             self._loop.add_reader(self._late.bell, self._rung)
-            if self._reading:
+            if self.is_reading():
                 self._loop.add_reader(self._sock, self._read)
 
     # --- taking back ---

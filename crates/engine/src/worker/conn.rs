@@ -251,6 +251,8 @@ pub struct Flow {
     pub state: Option<State>,
     /// By way: much is coming, see [`super::pipe`].
     pub busy: [bool; 2],
+    /// By way: most bytes of one read for the hook.
+    pub reads: [usize; 2],
     /// By way: a pipe that holds what the queue calls outside.
     pub pipes: [Option<super::pipe::Pipe>; 2],
     /// The real socket's TCP state; None where there are no hooks that could ask.
@@ -296,6 +298,7 @@ impl Flow {
             machine: flow::Flow::new(send_queue, hooked, right_is_tcp),
             state: None,
             busy: [false; 2],
+            reads: [if wants.reads == 0 { usize::MAX } else { wants.reads }; 2],
             pipes: [None, None],
             tcp: None,
             frozen: None,

@@ -64,7 +64,11 @@ impl Worker {
                         _ => most,
                     };
                     let busy = busy && (outlet.is_none() || spliced >= FIRST);
-                    let first = if native && !busy { FIRST } else { READ };
+                    let first = match native {
+                        true if busy => READ,
+                        true => FIRST,
+                        false => flow.reads[way as usize],
+                    };
                     let mut asked = most.min(first).min(self.scratch.len());
                     let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
                     if let Some(count) = again {
@@ -396,8 +400,19 @@ impl Worker {
         }
         let Flow { machine, yielding, .. } = flow;
         for way in Way::BOTH {
+            if let Some(most) = orders.reads[way as usize] {
+                flow.reads[way as usize] = most.max(1);
+            }
             if let Some(count) = orders.skip[way as usize] {
                 machine.skip(way, count);
+                // So many are known to come: the first of them need not be copied to find that out.
+                if count >= FIRST as u64 && machine.is_native(way) {
+                    if let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) {
+                        flow.busy[way as usize] = true;
+                        sock::set_nonblocking(&pair.left);
+                        sock::set_nonblocking(&flow.right);
+                    }
+                }
             }
             if orders.forward[way as usize] {
                 machine.forward(way);
