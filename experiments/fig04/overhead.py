@@ -2,8 +2,8 @@
 
     python -m experiments.fig04.overhead [--quick] [--json]
 
-Files of 100 bytes and 1 MB, as JPEG, from nginx; new connections and kept ones; clients that take gzip. Bound: 0.95
-of the forwarder. As Figure 3 otherwise: same hosts, same client. It must not compress anything.
+Files of 100 bytes and 1 MB, as JPEG, from nginx; new connections and kept ones. Bound: 0.95 of the forwarder.
+As Figure 3 otherwise: same hosts, same client. It must not compress anything.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 | --- | --- |
 | trial | a yank that took bytes or was refused; those that found nothing unsent are counted apart |
 | stall | so long nothing arrived, while something was due and the reader read |
-| lossy | the link whose every burst loses packets: its stalls are compared with the control's |
+| loses much | `plan.loses_much`: stalls there are compared with the control's |
 """
 
 from __future__ import annotations
@@ -109,13 +109,13 @@ def checks(found: Sequence[Mapping[str, Any]]) -> list[Check]:
         check("wrong bytes", sum(len(row["wrong"]) for row in trials), "== 0"),
         check("resets", sum(len(row["resets"]) for row in trials), "== 0"),
     ]
-    calm = [row for row in trials if row["link"] != plan.LOSSY]
+    heavy = [row for row in trials if plan.loses_much(row["link"], row["options"])]
+    calm = [row for row in trials if row not in heavy]
     if calm:
         stalled = sum(row["stalled"] + row["hung"] for row in calm)
         made.append(check("connections that stalled > 1 s, links that lose little", stalled, "== 0"))
-    lossy = [row for row in trials if row["link"] == plan.LOSSY]
-    if lossy:
-        made.append(_lossy_check(lossy))
+    if heavy:
+        made.append(_heavy_check(heavy))
     for row in found:
         if row["kind"] == "cost" and row["bytes"] in BOUNDS_US:
             name = f"{row['bytes'] // 1000:,} KB, median µs"
@@ -123,15 +123,15 @@ def checks(found: Sequence[Mapping[str, Any]]) -> list[Check]:
     return made
 
 
-def _lossy_check(lossy: Sequence[Mapping[str, Any]]) -> Check:
+def _heavy_check(heavy: Sequence[Mapping[str, Any]]) -> Check:
     """The share of connections that stalled with yanks, less the control's, in standard errors of that.
 
     A plain comparison would fail every other run of two equal shares.
     """
-    yanked, control = ((sum(row[name] for row in lossy)) for name in ("connections", "controls"))
-    stalled = sum(row["stalled"] for row in lossy)
-    stalled_control = sum(row["stalled_controls"] for row in lossy)
-    name = "share of lossy connections that stalled > 1 s, beyond the control's, in standard errors"
+    yanked, control = ((sum(row[name] for row in heavy)) for name in ("connections", "controls"))
+    stalled = sum(row["stalled"] for row in heavy)
+    stalled_control = sum(row["stalled_controls"] for row in heavy)
+    name = "share that stalled > 1 s on links that lose much, beyond the control's, in standard errors"
     if not yanked or not control:
         return check(name, None, "<= 2")
     return check(name, excess(stalled, yanked, stalled_control, control), "<= 2")

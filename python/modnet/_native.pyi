@@ -50,6 +50,7 @@ __all__ = [
     "kernel_yank_costs",
     "kernel_yank_counts",
     "kernel_yank_probe",
+    "kernel_yank_refusals",
     "late_drain",
     "modules",
     "plan_room",
@@ -695,6 +696,9 @@ def kernel_yank_costs(
 
 def kernel_yank_counts() -> dict[str, int]:
     """What this thread's yanks and their guards have counted."""
+
+def kernel_yank_refusals() -> list[tuple[int, str]]:
+    """What forbids a yank: errno and reason of each, as docs/kernel-yank.md lists them."""
 
 def kernel_yank_probe() -> tuple[float, str | None, bool]:
     """A trial on a connection of its own: microseconds, why congestion windows begin anew (None: they do

@@ -121,6 +121,11 @@ class PlayedFlow:
         passed: bytes = b"",
     ) -> None:
         playback = self._playback
+        if playback._messages is not None and any(self._bytes.values()):
+            told = (
+                "a module of messages yields a flow in `opened` only: later a part of a message may be held"
+            )
+            raise OSError(errno.EOPNOTSUPP, told)
         if where not in ("left", "right", "replace"):
             raise ValueError(f'where is "left", "right" or "replace", not {where!r}')
         if (where == "left" and inbound) or (where == "right" and outbound):

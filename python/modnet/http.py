@@ -29,7 +29,8 @@ Rules: what nobody changed goes on byte for byte. What is no HTTP/1.x, an upgrad
 two parsers might read in two ways passes untouched, and so does the rest of its flow; each is counted by its
 reason (`http_opaque_...` in `modnet module show`). A hook that raises gives up its flow in the same way,
 unless `on_error` says reset; a body's transform that raises resets it: half of the message has gone. Requests
-that a class has no hook for are not held back while they are read. Must not: do I/O, or decide.
+that a class has no hook for are not held back while they are read. A flow can be yielded in `opened` only.
+Must not: do I/O, or decide.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
 """examples/forwarder.c: nginx through it, alone and in a chain with a module of the SDK, in both orders."""
 
-import contextlib
 import hashlib
 import http.client
 import json
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.calls.conftest import ROOT
+from tests.lib import census
 from tests.lib.process import Program, listening, until
 from tests.servers.static import NGINX
 
@@ -123,21 +123,12 @@ def test_a_slow_client_stops_the_server_and_memory_stays(modnet, forwarder, ngin
     slow.close()
 
 
-def sockets(pid: int) -> int:
-    """How many a process holds."""
-    found = 0
-    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            found += str(descriptor.readlink()).startswith("socket:")
-    return found
-
-
 def test_sockets_go_back_to_where_they_were(modnet, forwarder, nginx, www):
-    idle = sockets(forwarder.pid)
+    idle = census.sockets(forwarder.pid)
     fetch_all(nginx("cfwd"), www)
     # Each of nginx's two workers keeps a connection to each core's queue; 60 flows had two sockets each.
     most = idle + 2 * (os.cpu_count() or 1)
-    until(lambda: sockets(forwarder.pid) <= most, 10, f"at most {most} sockets")
+    until(lambda: census.sockets(forwarder.pid) <= most, 10, f"at most {most} sockets")
 
 
 def test_a_stop_lets_connections_end(modnet, forwarder, nginx, www):

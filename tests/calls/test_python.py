@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from modnet import calls
 
+from tests.lib.process import until
+
 COMMANDED = Path(__file__).parent / "commanded.py"
 CORE = min(os.sched_getaffinity(0))
 HERE, ELSEWHERE = 1 << CORE, 2 << CORE
@@ -108,6 +110,8 @@ def test_apply_to_another_process(modnet, module, crowd):
     assert module(f"apply {server.pid}") is None
     crowd(1)
     assert module(f"take 64 {calls.ALL_CPUS}") == {"errno": errno.EAGAIN}
+    state = Path(f"/proc/{server.pid}/stat")
+    until(lambda: state.read_text().rsplit(") ")[-1][0] == "S", 30, "the server's next accept")
     assert module(f"apply {server.pid} mine absent") == {"errno": errno.ENOENT}
     assert module(f"apply {server.pid} mine") is None
     # The server waits in an accept that began without a chain; the one after it has the new one.

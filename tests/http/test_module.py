@@ -311,3 +311,20 @@ def test_a_hook_for_messages_has_its_arguments_checked() -> None:
 )
 def test_accept_encoding_is_read_with_its_weights(field: str | None, weights: dict[str, float]) -> None:
     assert http.accepted(field) == weights
+
+
+def test_a_flow_is_yielded_before_its_first_byte_or_not_at_all() -> None:
+    class Leaves(http.Module):
+        def opened(self, flow: modnet.Flow) -> None:
+            if flow.peer == ("192.0.2.9", 1):
+                flow.yield_to("other")
+
+        def response(self, flow: modnet.Flow, request: http.Request, response: http.Response) -> None:
+            flow.yield_to("other")
+
+    leaving = Playback(Leaves(), peer=("192.0.2.9", 1))
+    assert leaving.commands == [("yield_to", ("other",), "replace")]
+    playback = Playback(Leaves())
+    playback.inbound(ASKED)
+    with pytest.raises(OSError, match="in `opened` only"):
+        playback.outbound(answer())

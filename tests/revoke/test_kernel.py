@@ -10,10 +10,11 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from modnet import _native
+from modnet import _native, calls
 
 from experiments.kernel_yank.stream import Stream
-from tests.lib.users import User, interpreter, ordinary, python_path
+from tests.inspect.conftest import Enabled, enabled, place  # noqa: F401 - fixtures
+from tests.lib.users import REPOSITORY, User, interpreter, ordinary, python_path
 
 root = pytest.mark.root
 
@@ -164,3 +165,26 @@ def test_nothing_is_left_when_the_process_has_ended() -> None:
     script = f"ip link set lo up && {sys.executable} -c '{code}' && ss -ltnH"
     done = subprocess.run(["unshare", "-n", "sh", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == ""
+
+
+def test_the_documentation_lists_every_refusal() -> None:
+    listed = set()
+    for line in (REPOSITORY / "docs/kernel-yank.md").read_text().splitlines():
+        if line.startswith("| E"):
+            name, reason = (cell.strip() for cell in line.strip("|").split("|"))
+            listed.add((getattr(errno, name), reason))
+    assert listed == set(_native.kernel_yank_refusals())
+
+
+@root
+def test_inspection_goes_on(enabled: Enabled, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    monkeypatch.setenv("MODNET_BPF_DIR", str(enabled.directory))
+    with pair() as (ours, _):
+        tcp = calls.map_state(ours.fileno())
+        fill(ours, Stream())
+        before = tcp.snapshot()
+        assert len(_native.kernel_yank(ours.fileno(), 1000)) == 1000
+        after = tcp.snapshot()
+        assert (tcp.source, tcp.reason) == ("bpf", None)
+    assert after.cookie == before.cookie
+    assert after.write_seq == (before.write_seq - 1000) % (1 << 32)

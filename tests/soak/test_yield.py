@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from tests.integrity import test_yield
+from tests.integrity import test_yield, test_yield_gzip
+from tests.integrity.test_yield_gzip import pages  # noqa: F401  # a fixture
 
 CONNECTIONS = int(os.environ.get("MODNET_SOAK_CONNECTIONS", "10000"))
 
@@ -28,3 +29,8 @@ def test_every_stream_is_intact_when_the_answer_decides(server: str, tree) -> No
 def test_deaths_at_random_moments(pairs: str, tree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODNET_PAIRS", pairs)
     test_yield.rounds_of_deaths(tree, 30, seed=2)
+
+
+@pytest.mark.parametrize("rules", ["path", "type"])
+def test_every_body_that_gzip_got_is_the_files(rules: str, pages) -> None:  # noqa: F811
+    test_yield_gzip.drive(pages, rules, CONNECTIONS)

@@ -27,6 +27,8 @@ pub struct Wants {
     pub end: [bool; 2],
     /// `closed`.
     pub closed: bool,
+    /// The first [`Orders::reads`]; 0: as many as the engine likes.
+    pub reads: usize,
     /// `yank_requested`.
     pub yank_requested: bool,
 }
@@ -141,6 +143,8 @@ pub struct Orders {
     pub limit: [Option<Option<(f64, u32)>>; 2],
     /// So many of the next bytes of a way pass without the hook, as natively as those of a way that has none.
     pub skip: [Option<u64>; 2],
+    /// Read at most so many bytes at once for the hook of a way from now on: what a module looks at has to be copied.
+    pub reads: [Option<usize>; 2],
     /// Call [`Hooks::woken`] after so many nanoseconds; the time that was set before counts no more.
     pub wake: Option<u64>,
     /// Keep at most about so many bytes in the real socket that TCP has not sent, and the rest where it can still be
@@ -221,8 +225,8 @@ pub trait Hooks: Send + Sync {
     ) -> std::result::Result<Verdict, i32> {
         Ok(Verdict::Same)
     }
-    /// The chain has changed: the module has yielded the flow, and stays.
-    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>) {}
+    /// The chain has changed: the module has yielded the flow, and stays. `next`: as in [`Opened`].
+    fn moved(&self, _state: &mut State, _origin: &Arc<Origin>, _next: Option<Arc<Next>>) {}
     /// The time that [`Orders::wake`] set has come; called for outbound, then for inbound. What is written to `out` goes
     /// on, behind the `waiting` bytes that the destination has not taken.
     fn woken(

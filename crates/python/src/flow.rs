@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use modnet_engine::error::Error;
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Origin, Place, Yield};
 use modnet_engine::revoke::Next;
@@ -26,8 +27,7 @@ pub struct Flow {
     id: u64,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
-    /// Told when the chain changes.
-    pub origin: Arc<Origin>,
+    origin: Arc<Origin>,
     doors: Arc<Doors>,
     opened_at: f64,
     watch: Arc<Watch>,
@@ -35,6 +35,8 @@ pub struct Flow {
     tcp: Option<Py<Tcp>>,
     outlet: Option<Arc<Outlet>>,
     next: Option<Arc<Next>>,
+    /// Whether its module gets messages, not bytes.
+    pub of_messages: bool,
     /// Told before each hook.
     pub bytes: [u64; 2],
     /// Taken after each hook.
@@ -55,9 +57,17 @@ impl Flow {
             tcp: None,
             outlet: opened.outlet,
             next: opened.next,
+            of_messages: false,
             bytes: [0; 2],
             orders: Orders::default(),
         }
+    }
+}
+
+impl Flow {
+    /// The chain has changed.
+    pub fn moved(&mut self, origin: Arc<Origin>, next: Option<Arc<Next>>) {
+        (self.origin, self.next) = (origin, next);
     }
 }
 
@@ -222,6 +232,11 @@ impl Flow {
         inbound: Vec<u8>,
         passed: Vec<u8>,
     ) -> PyResult<()> {
+        if self.of_messages && self.bytes != [0; 2] {
+            let told =
+                "a module of messages yields a flow in `opened` only: later a part of a message may be held";
+            return Err(raise(Error::new(libc::EOPNOTSUPP, told)));
+        }
         let names = names.all();
         let place = place(r#where, &outbound, &inbound)?;
         if self.orders.yielding.is_some() {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use modnet_engine::error::{Error, Result};
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Hooks, Opened, Orders, Origin, State, Verdict, Wants};
+use modnet_engine::revoke::Next;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOSError, PyTypeError};
 use pyo3::intern;
@@ -37,6 +38,7 @@ impl PythonModule {
                 data: [has("outbound"), has("inbound")],
                 end: [has("outbound_end"), has("inbound_end")],
                 closed: has("closed"),
+                reads: 0,
                 yank_requested: has("yank_requested"),
             },
             on_error_resets: on_error == "reset",
@@ -225,10 +227,10 @@ impl Hooks for PythonModule {
         refused.map_or(Ok(verdict), Err)
     }
 
-    fn moved(&self, state: &mut State, origin: &Arc<Origin>) {
+    fn moved(&self, state: &mut State, origin: &Arc<Origin>, next: Option<Arc<Next>>) {
         Python::attach(|py| {
             if let Some(flow) = state.downcast_ref::<Py<Flow>>() {
-                flow.bind(py).borrow_mut().origin = Arc::clone(origin);
+                flow.bind(py).borrow_mut().moved(Arc::clone(origin), next);
             }
         });
     }

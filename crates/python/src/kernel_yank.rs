@@ -8,6 +8,7 @@ use std::os::fd::BorrowedFd;
 
 use modnet_revoke::kernel::failure::Failure;
 use modnet_revoke::kernel::probe;
+use modnet_revoke::kernel::refuse::Refusal;
 use modnet_revoke::kernel::yank::{Operation, Settings, Yanker};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
@@ -85,6 +86,12 @@ fn kernel_yank_counts() -> PyResult<BTreeMap<&'static str, u64>> {
     })
 }
 
+/// What forbids a yank: errno and reason of each.
+#[pyfunction]
+fn kernel_yank_refusals() -> Vec<(i32, &'static str)> {
+    Refusal::all().map(|refusal| (refusal.errno(), refusal.reason())).collect()
+}
+
 /// A trial on a connection of its own: microseconds, why congestion windows begin anew (or None), whether half-closed
 /// connections are possible.
 #[pyfunction]
@@ -101,5 +108,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(kernel_yank, module)?)?;
     module.add_function(wrap_pyfunction!(kernel_yank_costs, module)?)?;
     module.add_function(wrap_pyfunction!(kernel_yank_counts, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel_yank_refusals, module)?)?;
     module.add_function(wrap_pyfunction!(kernel_yank_probe, module)?)
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-/// Rounds; some seconds in a debug build.
+/// Rounds unless `MODNET_ROUNDS` says otherwise; some seconds in a debug build.
 const ROUNDS: u64 = 40_000;
 
 struct Chance(u64);
@@ -82,7 +82,8 @@ fn the_corpus_and_its_mutations_keep_the_rules() {
             common::check(&input);
         }
     }
-    for _ in 0..ROUNDS {
+    let rounds = std::env::var("MODNET_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
+    for _ in 0..rounds {
         let mut input = corpus[chance.below(corpus.len())].clone();
         input[0] = u8::try_from(chance.below(16)).unwrap();
         for _ in 0..=chance.below(4) {

@@ -263,6 +263,14 @@ impl Flow {
         }
     }
 
+    /// Of so many bytes that are there, how many pass without the hook.
+    pub fn skip_some(&mut self, way: Way, most: usize) -> usize {
+        let lane = self.lane(way);
+        let count = usize::try_from(lane.skip).map_or(most, |skip| skip.min(most));
+        lane.skip -= count as u64;
+        count
+    }
+
     /// Limits a direction, or lifts the limit.
     pub fn limit(&mut self, way: Way, bucket: Option<Bucket>) {
         self.lane(way).bucket = bucket;

@@ -11,7 +11,7 @@ use serde_json::{json, Map, Value};
 use super::{peer, timeout, Next};
 use crate::control::wire;
 use crate::error::{Error, Result};
-use crate::registry::connect_control;
+use crate::registry::{self, connect_control};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +50,7 @@ pub fn ask(next: &Next, asked: &Asked) -> Result<(Line, Vec<u8>)> {
     let limit = timeout()?;
     let ino = peer::of(next.ino)?;
     let end = Instant::now() + limit;
+    let mut refused = None;
     for name in &next.names {
         let Some(fd) = connect(next, name, end)? else { continue };
         let line = Line { fd, name: name.clone(), ino, limit };
@@ -59,7 +60,17 @@ pub fn ask(next: &Next, asked: &Asked) -> Result<(Line, Vec<u8>)> {
             Err(error) => return Err(error),
         }
     }
-    Err(Error::new(libc::ENOTCONN, "no module has this flow"))
+    // One of them may have yielded the flow to a module that its neighbour does not know of. O(modules), where nobody named has it.
+    for name in registry::list(&next.runtime)?.iter().filter(|name| !next.names.contains(name)) {
+        let Ok(Some(fd)) = connect(next, name, end) else { continue };
+        let line = Line { fd, name: name.clone(), ino, limit };
+        match line.ask(asked) {
+            Ok(bytes) => return Ok((line, bytes)),
+            // Others' modules, and those that give nothing, are not those that have it; or say so last.
+            Err(error) => refused = refused.or(Some(error).filter(|error| error.errno != libc::ENOENT)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| Error::new(libc::ENOTCONN, "no module has this flow")))
 }
 
 /// None: it does not live.

@@ -51,6 +51,12 @@ impl Doors {
         Self { runtime: runtime.clone(), cpu, open: Mutex::default() }
     }
 
+    /// The registry.
+    #[must_use]
+    pub fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// Whether a module takes flows now.
     ///
     /// # Errors

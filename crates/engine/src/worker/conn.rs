@@ -16,7 +16,6 @@ use serde_json::{json, Value};
 use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants, Yield};
 use crate::revoke::{peer, Next};
-use crate::runtime::Runtime;
 use crate::sock;
 use crate::stats::Stats;
 use crate::steal::carried::Carried;
@@ -204,36 +203,17 @@ impl Pair {
 pub struct Unread {
     bytes: Vec<u8>,
     at: usize,
-    /// The first of them have passed already, and are shown.
-    passed: usize,
-}
-
-/// What a read of [`Unread`] gave.
-pub struct Again {
-    /// So many bytes.
-    pub count: usize,
-    /// They have passed already.
-    pub passed: bool,
 }
 
 impl Unread {
     /// They are to be read first.
     pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, at: 0, passed: 0 }
-    }
-
-    /// The same, after others that have passed already.
-    fn after(mut passed: Vec<u8>, bytes: &[u8]) -> Self {
-        let count = passed.len();
-        passed.extend_from_slice(bytes);
-        Self { bytes: passed, at: 0, passed: count }
+        Self { bytes, at: 0 }
     }
 
     /// Reads; None: there are no more, and their memory is given back.
-    pub fn read(&mut self, into: &mut [u8]) -> Option<Again> {
-        let passed = self.at < self.passed;
-        let end = if passed { self.passed } else { self.bytes.len() };
-        let rest = &self.bytes[self.at..end];
+    pub fn read(&mut self, into: &mut [u8]) -> Option<usize> {
+        let rest = &self.bytes[self.at..];
         if rest.is_empty() {
             *self = Self::default();
             return None;
@@ -241,13 +221,13 @@ impl Unread {
         let count = rest.len().min(into.len());
         into[..count].copy_from_slice(&rest[..count]);
         self.at += count;
-        Some(Again { count, passed })
+        Some(count)
     }
 
-    /// All that is left and has not passed.
+    /// All that is left.
     pub fn take(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(self);
-        bytes.bytes.split_off(bytes.at.max(bytes.passed))
+        bytes.bytes.split_off(bytes.at)
     }
 }
 
@@ -271,6 +251,8 @@ pub struct Flow {
     pub state: Option<State>,
     /// By way: much is coming, see [`super::pipe`].
     pub busy: [bool; 2],
+    /// By way: most bytes of one read for the hook.
+    pub reads: [usize; 2],
     /// By way: a pipe that holds what the queue calls outside.
     pub pipes: [Option<super::pipe::Pipe>; 2],
     /// The real socket's TCP state; None where there are no hooks that could ask.
@@ -281,6 +263,8 @@ pub struct Flow {
     pub real: Option<OwnedFd>,
     /// By way: bytes that came along when the flow was yielded, to be read before those of the socket.
     pub carried: [Unread; 2],
+    /// Its module has bounded what the real socket keeps unsent.
+    pub limits_unsent: bool,
     /// It is to be yielded, as soon as the hook has returned.
     pub yielding: Option<Yield>,
     /// Where what is outbound may be revoked.
@@ -314,11 +298,13 @@ impl Flow {
             machine: flow::Flow::new(send_queue, hooked, right_is_tcp),
             state: None,
             busy: [false; 2],
+            reads: [if wants.reads == 0 { usize::MAX } else { wants.reads }; 2],
             pipes: [None, None],
             tcp: None,
             frozen: None,
             real: None,
             carried: Default::default(),
+            limits_unsent: false,
             yielding: None,
             late: None,
             timer: None,
@@ -334,7 +320,7 @@ impl Flow {
     }
 
     /// Makes the module's state, where it has any hook.
-    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, doors: &Arc<Doors>, runtime: &Runtime) {
+    pub fn open(&mut self, wants: Wants, hooks: &dyn Hooks, doors: &Arc<Doors>) {
         if wants.any() {
             let network = self.network();
             let tcp = Arc::new(Watch::new(network.as_raw_fd()));
@@ -347,20 +333,20 @@ impl Flow {
                 tcp: Arc::clone(&tcp),
                 doors: Arc::clone(doors),
                 outlet: self.machine.outlet().cloned(),
-                next: self.next(runtime),
+                next: self.next(doors),
             }));
             self.tcp = Some(tcp);
         }
     }
 
     /// Whom a revocable module in mid-chain asks for what it has passed on.
-    fn next(&self, runtime: &Runtime) -> Option<Arc<Next>> {
+    fn next(&self, doors: &Doors) -> Option<Arc<Next>> {
         if self.right_is_tcp || self.machine.outlet().is_none() {
             return None;
         }
         let ino = peer::inode(self.right.as_fd()).ok()?;
         let names = self.origin.chain.get(self.origin.position + 1..).unwrap_or_default().to_vec();
-        Some(Arc::new(Next { runtime: runtime.clone(), names, ino }))
+        Some(Arc::new(Next { runtime: doors.runtime().clone(), names, ino }))
     }
 
     /// The real socket, if it is here.
@@ -369,25 +355,21 @@ impl Flow {
     }
 
     /// Its chain has changed.
-    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks) {
+    pub fn moved(&mut self, origin: Arc<Origin>, hooks: &dyn Hooks, doors: &Doors) {
         self.origin = origin;
+        let next = self.next(doors);
         if let Some(state) = &mut self.state {
-            hooks.moved(state, &self.origin);
+            hooks.moved(state, &self.origin, next);
         }
     }
 
     /// It was yielded to this module: what has come along goes first.
     pub fn load(&mut self, carried: Carried) {
-        let Carried { left, right, passed, left_unread } = carried;
+        let Carried { left, right, left_unread, .. } = carried;
         self.machine.pass(Way::Inbound, &left.unsent);
         self.machine.pass(Way::Outbound, &right.unsent);
         self.hold(Way::Outbound, left.unread);
         self.hold(Way::Inbound, right.unread);
-        if !passed.is_empty() {
-            let unread = &mut self.carried[Way::Inbound as usize];
-            *unread = Unread::after(passed, &unread.take());
-            self.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
-        }
         // That the application has left bytes unread a socket tells once only.
         self.machine.ready(Side::Left, Ready { failed: left_unread, ..Ready::default() });
     }
@@ -415,8 +397,9 @@ impl Flow {
 
     /// What waits for a destination, taken away from here.
     pub fn take_queued(&mut self, way: Way) -> Vec<u8> {
-        let mut bytes = self.pipes[way as usize].take().map(|pipe| pipe.contents()).unwrap_or_default();
         let queue = self.machine.queue(way);
+        let pipe = self.pipes[way as usize].take();
+        let mut bytes = pipe.map_or_else(Vec::new, |pipe| pipe.read(queue.outside()));
         bytes.extend_from_slice(queue.front());
         queue.clear();
         if let Some(outlet) = self.machine.outlet().filter(|_| way == Way::Outbound) {

@@ -51,9 +51,11 @@ impl Worker {
             flow.late = Some(Release::default());
             key
         });
-        flow.open(self.wants, &*shared.hooks, &self.doors, &shared.receiver.runtime);
+        flow.open(self.wants, &*shared.hooks, &self.doors);
         let carries = stolen.carried.is_some();
-        if let Some(carried) = stolen.carried {
+        let mut passed = Vec::new();
+        if let Some(mut carried) = stolen.carried {
+            passed = std::mem::take(&mut carried.passed);
             flow.load(*carried);
         }
         let flow = self.flows.insert(flow);
@@ -78,6 +80,9 @@ impl Worker {
             if self.is_yielding(flow) && !self.hand_over(flow) {
                 return;
             }
+        }
+        if !self.show(flow, &passed) {
+            return;
         }
         let early = early.filter(|_| self.flows.get_mut(flow).is_some_and(|flow| flow.pair == Some(pair)));
         if let Some(early) = early {

@@ -72,20 +72,6 @@ impl Pipe {
         bytes
     }
 
-    /// What is in it, to be read by somebody who cannot have the pipe.
-    pub fn contents(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let mut part = [0; 16 * 1024];
-        loop {
-            // SAFETY: `part` is writable for its length; the pipe does not wait.
-            let count = unsafe { libc::read(self.reading.as_raw_fd(), part.as_mut_ptr().cast(), part.len()) };
-            match usize::try_from(count) {
-                Ok(count @ 1..) => bytes.extend_from_slice(&part[..count]),
-                _ => return bytes,
-            }
-        }
-    }
-
     /// Gives a socket `count` bytes of what is in it; `more`: the end of the stream follows.
     pub fn empty(&self, to: &OwnedFd, count: usize, more: bool) -> Outcome {
         sock::splice(&self.reading, to, count, more)

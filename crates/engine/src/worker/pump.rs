@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use super::conn::{Again, Flow};
+use super::conn::Flow;
 use super::pipe::{Pipe, FIRST, WORTH};
 use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
@@ -32,8 +32,6 @@ impl Worker {
         // Where the bytes in hand are, and how many.
         let mut hand = Hand::Scratch;
         let mut in_hand = 0;
-        // They have passed already, and the hook is only shown them.
-        let mut shown = false;
         loop {
             let Some(flow) = self.flows.get_mut(key) else { return };
             if let Some(now) = now {
@@ -66,10 +64,14 @@ impl Worker {
                         _ => most,
                     };
                     let busy = busy && (outlet.is_none() || spliced >= FIRST);
-                    let first = if native && !busy { FIRST } else { READ };
+                    let first = match native {
+                        true if busy => READ,
+                        true => FIRST,
+                        false => flow.reads[way as usize],
+                    };
                     let mut asked = most.min(first).min(self.scratch.len());
                     let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
-                    if let Some(Again { count, passed }) = again {
+                    if let Some(count) = again {
                         // They are not the socket's: how much it has is not known yet.
                         match &outlet {
                             Some(outlet) => {
@@ -78,10 +80,7 @@ impl Worker {
                             }
                             None => flow.machine.got(way, count, count),
                         }
-                        (in_hand, hand, shown) = (count, Hand::Scratch, passed);
-                        if shown && native {
-                            flow.machine.hooked(way, 0);
-                        }
+                        (in_hand, hand) = (count, Hand::Scratch);
                         continue;
                     }
                     let mut is_short = false;
@@ -159,7 +158,7 @@ impl Worker {
                     if count.is_some() {
                         hand = Hand::Out;
                     }
-                    in_hand = if std::mem::take(&mut shown) { 0 } else { count.unwrap_or(in_hand) };
+                    in_hand = count.unwrap_or(in_hand);
                     if self.is_yielding(key) {
                         self.take_along(key, way, count.is_some(), &mut in_hand);
                         if !self.hand_over(key) {
@@ -355,6 +354,10 @@ impl Worker {
 
     /// The hook on time.
     pub(super) fn call_woken(&mut self, key: u64) {
+        if self.is_yielding(key) {
+            // It waits to be handed over, and its module hears nothing more.
+            return;
+        }
         let hooks = Arc::clone(&self.shared.hooks);
         for way in Way::BOTH {
             let mut orders = Orders::default();
@@ -363,10 +366,18 @@ impl Worker {
             let Some(state) = &mut flow.state else { return };
             self.out.clear();
             let verdict = hooks.woken(state, way, waiting, &mut self.out, &mut orders);
-            if verdict == Verdict::Replaced {
-                flow.machine.pass(way, &self.out);
-            }
+            let mut last = if verdict == Verdict::Replaced { self.out.len() } else { 0 };
             self.settle(key, verdict, orders);
+            if self.is_yielding(key) {
+                self.take_along(key, way, true, &mut last);
+            }
+            if let Some(flow) = self.flows.get_mut(key) {
+                flow.machine.pass(way, &self.out[..last]);
+            }
+            if self.is_yielding(key) {
+                self.hand_over(key);
+                return;
+            }
         }
     }
 
@@ -385,11 +396,23 @@ impl Worker {
         let is_late = flow.machine.outlet().is_some();
         if let Some(most) = orders.unsent.filter(|_| flow.right_is_tcp && !is_late) {
             sock::limit_unsent(&flow.right, most);
+            flow.limits_unsent = most > 0;
         }
         let Flow { machine, yielding, .. } = flow;
         for way in Way::BOTH {
+            if let Some(most) = orders.reads[way as usize] {
+                flow.reads[way as usize] = most.max(1);
+            }
             if let Some(count) = orders.skip[way as usize] {
                 machine.skip(way, count);
+                // So many are known to come: the first of them need not be copied to find that out.
+                if count >= FIRST as u64 && machine.is_native(way) {
+                    if let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) {
+                        flow.busy[way as usize] = true;
+                        sock::set_nonblocking(&pair.left);
+                        sock::set_nonblocking(&flow.right);
+                    }
+                }
             }
             if orders.forward[way as usize] {
                 machine.forward(way);
@@ -408,6 +431,9 @@ impl Worker {
             Stats::add(&stats.resets, 1);
             machine.reset();
         }
-        *yielding = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset());
+        // An order that waits for the end of a yank stays.
+        if let Some(order) = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset()) {
+            *yielding = Some(order);
+        }
     }
 }

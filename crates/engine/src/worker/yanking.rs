@@ -206,6 +206,8 @@ impl Worker {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
         let Some(frozen) = &mut flow.frozen else { return };
+        // What came along when the flow was yielded, and was not read yet, comes before.
+        frozen.stash.extend(flow.carried[Way::Outbound as usize].take());
         while frozen.stash.len() < MOST {
             let asked = self.scratch.len();
             match sock::receive(&pair.left, &mut self.scratch) {
@@ -316,10 +318,14 @@ impl Worker {
         }
         self.scratch[..piece.len()].copy_from_slice(piece);
         let count = self.call_data(key, Way::Outbound, piece.len());
+        let mut left = count.unwrap_or(piece.len());
+        if self.is_yielding(key) {
+            self.take_along(key, Way::Outbound, count.is_some(), &mut left);
+        }
         let Some(flow) = self.flows.get_mut(key) else { return };
         match count {
-            Some(count) => flow.append(&self.out[..count]),
-            None => flow.append(piece),
+            Some(_) => flow.append(&self.out[..left]),
+            None => flow.append(&piece[..left]),
         }
     }
 }

@@ -79,6 +79,29 @@ impl Worker {
         }
     }
 
+    /// Shows a module what came from the network and has passed before it was there; what it makes of that is dropped. Whether
+    /// the flow is still here.
+    pub(super) fn show(&mut self, key: u64, passed: &[u8]) -> bool {
+        let mut rest = passed;
+        while !rest.is_empty() {
+            let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.machine.has_hook(Way::Inbound))
+            else {
+                break;
+            };
+            rest = &rest[flow.machine.skip_some(Way::Inbound, rest.len())..];
+            let count = rest.len().min(self.scratch.len());
+            if count > 0 {
+                self.scratch[..count].copy_from_slice(&rest[..count]);
+                self.call_data(key, Way::Inbound, count);
+                rest = &rest[count..];
+            }
+            if self.is_yielding(key) {
+                return self.hand_over(key);
+            }
+        }
+        true
+    }
+
     /// Carries out what the hook has asked for. Whether the flow is still here.
     pub(super) fn hand_over(&mut self, key: u64) -> bool {
         let Some(flow) = self.flows.get_mut(key) else { return false };
@@ -205,8 +228,9 @@ impl Worker {
             Left::Own => own.as_fd(),
             Left::Closed(near) => near.as_fd(),
         };
-        if place != Place::Left && flow.late.is_some() && flow.right_is_tcp {
+        if place != Place::Left && (flow.late.is_some() || flow.limits_unsent) && flow.right_is_tcp {
             // As it was: whoever binds late sets its own.
+            flow.limits_unsent = false;
             modnet_revoke::release::set_low_water(flow.right.as_fd(), 0);
         }
         let right = flow.right.as_fd();
@@ -240,7 +264,6 @@ impl Worker {
     fn stay(&mut self, key: u64, place: Place, left: &Left, near: OwnedFd, own: Arc<Origin>) {
         let shared = Arc::clone(&self.shared);
         let Some(flow) = self.flows.get_mut(key) else { return };
-        flow.moved(own, &*shared.hooks);
         let side = if place == Place::Left { Side::Left } else { Side::Right };
         flow.machine.replaced(side);
         if flow.machine.is_closed(Way::to(side)) {
@@ -272,6 +295,9 @@ impl Worker {
                 self.poller.add(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, false).is_err()
             }
         };
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.moved(own, &*shared.hooks, &self.doors);
+        }
         if failed {
             // Out of kernel memory.
             Stats::add(&shared.receiver.stats.no_descriptor, 1);

@@ -12,7 +12,7 @@ use modnet_transform::http::filter::Filter;
 use modnet_transform::http::Reason;
 use pyo3::prelude::*;
 
-use super::talk::{Side, Talk};
+use super::talk::{Side, Talk, HEADS};
 use crate::hooks::counters;
 
 /// What has happened in all flows.
@@ -135,7 +135,14 @@ impl Http {
         let looks = asked.request || asked.response;
         Ok(Self {
             asked: Arc::new(asked),
-            wants: Wants { opened, data: [looks; 2], end: [looks; 2], closed, ..Wants::default() },
+            wants: Wants {
+                opened,
+                data: [looks; 2],
+                end: [looks; 2],
+                closed,
+                reads: HEADS,
+                ..Wants::default()
+            },
         })
     }
 }

@@ -15,6 +15,10 @@ use super::message::{HttpRequest, HttpResponse, Wish};
 use super::module::{Asked, Counted};
 use crate::flow::Flow;
 
+/// Read at once where heads are looked for: larger ones are rare, and what is behind them passes uncopied.
+pub const HEADS: usize = 16 * 1024;
+/// Read at once of a body that is changed: as much as is there.
+const BODIES: usize = 256 * 1024;
 /// What is worth a system call of its own: less is read along with what follows.
 const WORTH: u64 = 32 * 1024;
 
@@ -37,7 +41,9 @@ impl Side {
                         "the flow could not be made, and is asked for again",
                     )
                 })?;
-                let flow = Py::new(py, Flow::new(*opened))?;
+                let mut flow = Flow::new(*opened);
+                flow.of_messages = true;
+                let flow = Py::new(py, flow)?;
                 *made = Some(flow.clone_ref(py));
                 Ok(flow.into_bound(py).into_any())
             }
@@ -54,6 +60,8 @@ pub struct Talk {
     flush: [Duration; 2],
     fed: [Option<Instant>; 2],
     awake: bool,
+    /// Whether bodies are read, and not heads; by way.
+    reads_body: [bool; 2],
     /// A policy was asked.
     policy: Arc<AtomicBool>,
     /// What was counted already.
@@ -80,6 +88,7 @@ impl Talk {
             flush: [Duration::ZERO; 2],
             fed: [None; 2],
             awake: false,
+            reads_body: [false; 2],
             policy: Arc::default(),
             messages: [0; 2],
             truncated: 0,
@@ -164,6 +173,11 @@ impl Talk {
         if self.connection.is_over() {
             orders.forward = [true; 2];
             return;
+        }
+        let reads_body = self.connection.changes(way_of(way));
+        if self.reads_body[way as usize] != reads_body {
+            self.reads_body[way as usize] = reads_body;
+            orders.reads[way as usize] = Some(if reads_body { BODIES } else { HEADS });
         }
         match self.connection.skip(way_of(way), WORTH) {
             0 => {}
@@ -262,6 +276,7 @@ fn take(given: Orders, orders: &mut Orders) -> bool {
         *mine = given.or(*mine);
     }
     orders.unsent = given.unsent.or(orders.unsent);
+    orders.yielding = given.yielding.or(orders.yielding.take());
     given.forward.contains(&true)
 }
 

@@ -3,8 +3,9 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::info::{state, Info};
+use super::info::{negotiated, state, Info};
 use super::options::{self, name};
+use super::snapshot::measures;
 
 /// A socket at one moment; [`super::refuse`] judges it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub struct Facts {
     pub is_recovering: bool,
     /// Both sides send timestamps.
     pub has_timestamps: bool,
+    /// Bytes are in flight, neither timestamps nor SACK tell of them, and nothing can be measured instead.
+    pub is_blind: bool,
     /// The peer sends no more, or this side has shut reading.
     pub is_read_shut: bool,
     /// Bytes written and not sent.
@@ -74,9 +77,14 @@ impl Facts {
         // Answers -1 where it is not.
         found.peeks_at_offset = options::socket(fd, libc::SO_PEEK_OFF).is_ok_and(|at| at.cast_signed() >= 0);
         found.is_recovering = info.is_recovering();
-        found.has_timestamps = info.has(super::info::negotiated::TIMESTAMPS);
+        found.has_timestamps = info.has(negotiated::TIMESTAMPS);
         found.unsent = info.notsent();
         found.output = options::queued(fd, libc::TIOCOUTQ)?;
+        if !found.has_timestamps && !info.has(negotiated::SACK) && found.output > found.unsent {
+            let mut control = [0u8; 16];
+            options::get(fd, libc::IPPROTO_TCP, name::CONGESTION, &mut control)?;
+            found.is_blind = !measures(&control, info.rtt_us());
+        }
         found.input = options::queued(fd, libc::FIONREAD)?;
         Ok(found)
     }

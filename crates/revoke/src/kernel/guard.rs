@@ -293,7 +293,7 @@ impl Guard {
         self.raw.iter().any(Option::is_some)
     }
 
-    /// Sends a packet that [`super::fin`] has made, to ourselves.
+    /// Sends a packet that [`super::replay`] has made, to ourselves.
     ///
     /// # Errors
     /// EPERM without CAP_NET_RAW, or the system's.

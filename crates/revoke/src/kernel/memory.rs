@@ -120,3 +120,7 @@ impl Drop for Memory {
         unsafe { libc::munmap(self.at.as_ptr().cast(), self.reserved) };
     }
 }
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

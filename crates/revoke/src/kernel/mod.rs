@@ -9,7 +9,7 @@
 //! | guard: nothing that arrives may change the socket from here on, nor be answered with a reset | [`guard`], [`tuple`] |
 //! | freeze and read: window shut, both queues, everything that was negotiated | [`snapshot`], [`memory`] |
 //! | rebuild: disconnect, sequence numbers, reconnect, options, queues; the congestion window | [`rebuild`], [`carrier`] |
-//! | open: leave repair, which asks the peer what was missed; the peer's FIN again; bytes that stay unsent | [`rebuild`], [`fin`] |
+//! | open: leave repair, which asks the peer what was missed; the peer's FIN again; bytes that stay unsent | [`rebuild`], [`replay`] |
 //!
 //! [`yank`] is the order of these. [`options`] owns the system calls on the socket, [`info`] is `TCP_INFO`, [`bpf`] and [`btf`] are for the carrier, [`probe`] tries all of it on a
 //! connection of its own, [`rescue`] is for sockets whose yanker was killed.
@@ -25,7 +25,6 @@ pub mod btf;
 pub mod carrier;
 pub mod facts;
 pub mod failure;
-pub mod fin;
 #[cfg(feature = "loader")]
 pub mod guard;
 pub mod info;
@@ -35,6 +34,7 @@ pub mod options;
 pub mod probe;
 pub mod rebuild;
 pub mod refuse;
+pub mod replay;
 #[cfg(feature = "loader")]
 pub mod rescue;
 pub mod snapshot;
@@ -42,5 +42,6 @@ pub mod tuple;
 #[cfg(feature = "loader")]
 pub mod yank;
 
-#[cfg(all(test, feature = "loader"))]
+#[cfg(test)]
+#[cfg_attr(not(feature = "loader"), allow(dead_code))]
 mod testing;

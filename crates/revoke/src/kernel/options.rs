@@ -3,6 +3,7 @@
 //! Rules: one call each, no decision; errors are the system's.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 /// `linux/tcp.h`: names of socket options that libc does not have on every target.
@@ -262,6 +263,27 @@ pub struct Address {
 impl Address {
     /// Nothing yet.
     pub const EMPTY: Self = Self { bytes: [0; 28], length: 28 };
+
+    /// Of one in the standard library's words.
+    #[must_use]
+    pub fn of(address: SocketAddr) -> Self {
+        let mut made = Self::EMPTY;
+        made.bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
+        let family = match address {
+            SocketAddr::V4(address) => {
+                made.bytes[4..8].copy_from_slice(&address.ip().octets());
+                made.length = 16;
+                libc::AF_INET
+            }
+            SocketAddr::V6(address) => {
+                made.bytes[8..24].copy_from_slice(&address.ip().octets());
+                made.bytes[24..28].copy_from_slice(&address.scope_id().to_ne_bytes());
+                libc::AF_INET6
+            }
+        };
+        made.bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+        made
+    }
 
     /// `AF_INET` or `AF_INET6`.
     #[must_use]

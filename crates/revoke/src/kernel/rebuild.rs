@@ -42,8 +42,7 @@ pub fn disconnect(fd: BorrowedFd<'_>, snapshot: &Snapshot) -> Result<(), Failure
 pub fn reconnect(fd: BorrowedFd<'_>, snapshot: &Snapshot) -> Result<(), Failure> {
     let first =
         snapshot.receive_seq.wrapping_sub(snapshot.is_half_closed).wrapping_sub(snapshot.input as u32);
-    let begin = snapshot.send_seq().wrapping_sub(u32::from(snapshot.begins_early()));
-    for (queue, seq) in [(Queue::Receive, first), (Queue::Send, begin)] {
+    for (queue, seq) in [(Queue::Receive, first), (Queue::Send, snapshot.first_seq())] {
         options::select(fd, queue).map_err(lost("select a queue"))?;
         options::set_tcp(fd, name::QUEUE_SEQ, seq).map_err(lost("set a sequence number"))?;
     }
@@ -120,12 +119,13 @@ pub fn restore(fd: BorrowedFd<'_>, snapshot: &Snapshot, output: &[u8], input: &[
 }
 
 /// What is put back in repair measures no round trip, unless by the peer's timestamps; and while none is known the timer
-/// runs 3 s. So, without timestamps, the byte before the queue's first goes in front of it: one that the peer has
-/// acknowledged, whatever it was. It is written outside of repair, with the window still at nothing, so it is not sent; in
-/// repair it is marked as sent with the rest, and the first acknowledgement measures it.
+/// runs 3 s, then 6. Where there are neither timestamps nor SACK, nothing but the timer finds what is lost. There the byte before the
+/// queue's first goes in front of it: one that the peer has acknowledged, whatever it was. It is written outside of repair,
+/// with the window still at nothing, so it is not sent; in repair it is marked as sent with the rest; and
+/// [`super::replay::acknowledgement`] measures it.
 ///
-/// That is less than the round trip where the acknowledgement was under way already. Timers have 200 ms to spare; what
-/// models a path by its shortest round trip (BBR) would believe it for ten seconds, and goes without.
+/// That is next to nothing, so that the timer is its least, 200 ms, until the next segment measures better: good for paths
+/// that are shorter. What models a path by its shortest round trip (BBR) would believe it for ten seconds, and goes without.
 fn begin_early(fd: BorrowedFd<'_>) -> io::Result<()> {
     options::repair(fd, Repair::Silently)?;
     let sent = options::send(fd, &[0], libc::MSG_EOR);
@@ -257,3 +257,7 @@ fn push(fd: BorrowedFd<'_>, left: &mut &[u8], into: Into) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "rebuild_tests.rs"]
+mod tests;

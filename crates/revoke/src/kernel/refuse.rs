@@ -19,6 +19,7 @@ pub enum Refusal {
     Urgent,
     PeekOffset,
     Recovery,
+    Blind,
     Output,
     Input,
     Raw,
@@ -41,7 +42,7 @@ struct Line {
     applies: fn(&Facts, Means) -> bool,
 }
 
-const TABLE: [Line; 14] = [
+const TABLE: [Line; 15] = [
     Line {
         refusal: Refusal::NotTcp,
         errno: libc::EOPNOTSUPP,
@@ -102,6 +103,13 @@ const TABLE: [Line; 14] = [
         reason: "segments are missing on a path without timestamps: which ones would be forgotten, and no round trip \
                  could be measured",
         applies: |facts, _| facts.is_recovering && !facts.has_timestamps,
+    },
+    Line {
+        refusal: Refusal::Blind,
+        errno: libc::EAGAIN,
+        reason: "bytes are in flight on a path without timestamps and SACK that is long, or modelled by BBR: nothing would \
+                 measure it, and a loss would wait for a timer of 3 s",
+        applies: |facts, _| facts.is_blind,
     },
     Line {
         refusal: Refusal::Output,

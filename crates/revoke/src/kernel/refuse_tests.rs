@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use super::super::options;
+use super::super::snapshot::measures;
 use super::*;
 
 const MEANS: Means = Means { most: 1 << 20, raw: true };
@@ -21,6 +22,7 @@ const OPEN: Facts = Facts {
     peeks_at_offset: false,
     is_recovering: false,
     has_timestamps: true,
+    is_blind: false,
     is_read_shut: false,
     unsent: 1000,
     output: 2000,
@@ -151,6 +153,14 @@ fn recovery_is_refused_only_without_timestamps() {
     assert_eq!(Refusal::of(&recovering, MEANS), None);
     let facts = Facts { has_timestamps: false, ..recovering };
     assert_eq!(Refusal::of(&facts, MEANS), Some(Refusal::Recovery));
+}
+
+#[test]
+fn what_nothing_would_measure_is_refused() {
+    assert_eq!(Refusal::of(&Facts { is_blind: true, ..OPEN }, MEANS), Some(Refusal::Blind));
+    let [cubic, bbr] = [*b"cubic\0\0\0\0\0\0\0\0\0\0\0", *b"bbr\0\0\0\0\0\0\0\0\0\0\0\0\0"];
+    assert!(measures(&cubic, 40_000));
+    assert!(!measures(&bbr, 40_000) && !measures(&cubic, 300_000) && !measures(&cubic, 0));
 }
 
 #[test]

@@ -18,6 +18,20 @@ use super::options::{self, name, Address, Queue, Repair, Window};
 /// Options that a disconnect sets back, and that setting brings back.
 pub const CARRIED: [i32; 3] = [name::WINDOW_CLAMP, name::RTO_MIN_US, name::DELACK_MAX_US];
 
+/// A round trip that is well below the least timer, 200 ms.
+const SHORT_US: u32 = 150_000;
+
+/// Whether a measured round trip of next to nothing does no harm: not to a congestion control that models the path by its
+/// shortest one, nor where the least timer is shorter than the path.
+#[must_use]
+pub fn measures(control: &[u8; 16], rtt_us: u32) -> bool {
+    !is_model_based(control) && (1..SHORT_US).contains(&rtt_us)
+}
+
+fn is_model_based(control: &[u8; 16]) -> bool {
+    control.starts_with(b"bbr")
+}
+
 /// A connection: all but the bytes in its queues.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +66,8 @@ pub struct Snapshot {
     pub snd_cwnd: u32,
     /// The slow start threshold.
     pub snd_ssthresh: u32,
+    /// The smoothed round trip in µs.
+    pub rtt_us: u32,
     /// `SO_REUSEADDR`, which repair overwrites.
     pub reuse: u32,
     /// The congestion control's name.
@@ -80,6 +96,12 @@ impl Snapshot {
         self.write_seq.wrapping_sub(self.output as u32)
     }
 
+    /// The number that the rebuilt queue begins with.
+    #[must_use]
+    pub fn first_seq(&self) -> u32 {
+        self.send_seq().wrapping_sub(u32::from(self.begins_early()))
+    }
+
     /// Bytes sent and not acknowledged.
     #[must_use]
     pub fn sent(&self) -> usize {
@@ -89,13 +111,14 @@ impl Snapshot {
     /// Whether the congestion control models the path by its shortest round trip.
     #[must_use]
     pub fn is_model_based(&self) -> bool {
-        self.control.starts_with(b"bbr")
+        is_model_based(&self.control)
     }
 
     /// Whether the queue is to begin one byte early; [`super::rebuild`] says what for.
     #[must_use]
     pub fn begins_early(&self) -> bool {
-        self.sent() > 0 && !self.has(negotiated::TIMESTAMPS) && !self.is_model_based()
+        let blind = !self.has(negotiated::TIMESTAMPS) && !self.has(negotiated::SACK);
+        self.sent() > 0 && blind && measures(&self.control, self.rtt_us)
     }
 
     /// Whether `bits` of [`negotiated`] were.
@@ -232,6 +255,7 @@ pub fn read(
         window: frozen.window,
         snd_cwnd: info.snd_cwnd(),
         snd_ssthresh: info.snd_ssthresh(),
+        rtt_us: info.rtt_us(),
         reuse: frozen.reuse,
         control,
         is_half_closed: u32::from(info.state() == state::CLOSE_WAIT),

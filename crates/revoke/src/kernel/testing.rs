@@ -6,6 +6,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::info::Info;
+use super::options::{Address, Window};
+use super::snapshot::Snapshot;
+#[cfg(feature = "loader")]
 use super::yank::{Settings, Yanker};
 
 /// (the one that is yanked from, its peer), over loopback.
@@ -67,6 +70,38 @@ pub fn unsent(of: &TcpStream) -> usize {
     Info::read(of.as_fd()).unwrap().notsent()
 }
 
+#[cfg(feature = "loader")]
 pub fn yanker() -> Yanker {
     Yanker::new(Settings { most: 16 << 20, ..Settings::default() }).unwrap()
+}
+
+/// A half-closed connection with little in flight.
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        local: Address::EMPTY,
+        peer: Address::EMPTY,
+        timestamp_at: 0,
+        pacing_rate: 0,
+        timestamp: 0,
+        receive_seq: 0x0100_0001,
+        write_seq: 0x0200_0010,
+        peer_mss: 1460,
+        snd_mss: 1448,
+        negotiated: 0,
+        snd_scale: 7,
+        rcv_scale: 7,
+        window: Window { snd_wnd: 128 * 500, ..Window::default() },
+        snd_cwnd: 10,
+        snd_ssthresh: 100,
+        rtt_us: 20_000,
+        control: [0; 16],
+        reuse: 0,
+        is_half_closed: 1,
+        is_read_shut: 1,
+        rto_max: 0,
+        carried: [0; 3],
+        output: 0x10,
+        unsent: 0,
+        input: 0,
+    }
 }

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use super::facts::Facts;
 use super::failure::{lost, untouched, Failure};
-use super::fin;
 use super::guard::{Counts, Guard, Guards, DEAF};
 use super::info::{state, Info};
 use super::memory::{Memory, SLACK};
 use super::options::{self, Queue, Repair};
 use super::rebuild::{self, Into};
 use super::refuse::{Means, Refusal};
+use super::replay;
 use super::rescue::{Journal, Phase};
 use super::snapshot::{self, now, Frozen, Snapshot, Unread};
 use super::tuple::Connection;
@@ -313,6 +313,11 @@ impl Yanker {
                 .map_err(lost("give back the congestion window"))?;
         hear(fd).map_err(lost("detach the guard's filter"))?;
         at(Step::Hearing);
+        if snapshot.begins_early() {
+            // Before the probe, whose answer acknowledges all. Where it does not arrive, timers run their three seconds.
+            let packet = replay::acknowledgement(snapshot, connection);
+            let _ = guard.send(&packet, &snapshot.local, connection.is_ipv4);
+        }
         self.journal.phase(Phase::Keeping);
         snapshot::leave(fd, snapshot.reuse).map_err(lost("leave repair"))?;
         at(Step::Open);
@@ -390,7 +395,7 @@ fn close_half(
     if snapshot.is_half_closed == 0 {
         return if snapshot.is_read_shut == 0 { Ok(()) } else { options::shut_reading(fd) };
     }
-    let packet = fin::packet(snapshot, connection);
+    let packet = replay::fin(snapshot, connection);
     for _ in 0..FIN_TRIES {
         if guard.send(&packet, &snapshot.local, connection.is_ipv4).is_err() {
             break;

@@ -326,6 +326,45 @@ fn a_connection_of_another_namespace_has_a_guard_of_its_own() {
     read_to_end(&peer);
 }
 
+#[test]
+#[ignore = "needs root"]
+fn without_timestamps_and_sack_the_timer_is_short_at_once() {
+    let (ours, peer) = std::thread::spawn(|| {
+        // SAFETY: moves this thread alone.
+        assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+        loopback_up();
+        for option in ["tcp_timestamps", "tcp_sack"] {
+            std::fs::write(format!("/proc/sys/net/ipv4/{option}"), "0").unwrap();
+        }
+        pair()
+    })
+    .join()
+    .unwrap();
+    options::set(ours.as_fd(), libc::IPPROTO_TCP, name::CONGESTION, &[*b"cubic"]).unwrap();
+    // A round trip is known.
+    (&ours).write_all(&bytes(0, 1)).unwrap();
+    (&peer).read_exact(&mut [0]).unwrap();
+    while Info::read(ours.as_fd()).unwrap().rtt_us() == 0 {
+        std::thread::yield_now();
+    }
+    // Little, so that no timer runs out meanwhile.
+    options::set_socket(ours.as_fd(), libc::SO_SNDBUF, 50_000).unwrap();
+    // Acknowledgements that are not heard leave something in flight.
+    let guard = super::super::guard::of(ours.as_fd()).unwrap();
+    guard.deafen(ours.as_fd(), DEAF).unwrap();
+    let written = fill_from(&ours, 0);
+    hear(ours.as_fd()).unwrap();
+    let mut yanker = yanker();
+    let taken = yanker.yank(ours.as_fd(), usize::MAX, Operation::Yank).unwrap();
+    // What is sent afterwards would measure too: nothing is.
+    let length = taken.bytes.len();
+    assert!(taken.sent > 0 && taken.kept == 0 && length > 0);
+    let rtt_us = Info::read(ours.as_fd()).unwrap().rtt_us();
+    assert!((1..200_000).contains(&rtt_us), "{rtt_us}");
+    drop(ours);
+    assert_stream(&read_to_end(&peer), written - length);
+}
+
 /// In a new namespace it is down.
 fn loopback_up() {
     // SAFETY: a name and flags, as SIOCSIFFLAGS reads them.

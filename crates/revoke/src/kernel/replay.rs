@@ -1,24 +1,40 @@
-//! The peer's FIN, once more. A rebuilt connection is ESTABLISHED, and a peer whose FIN was acknowledged never sends it
-//! again; so we send it to ourselves, over loopback, as CRIU does when it moves a container.
+//! Segments that the peer has sent, or could have, which we send to ourselves over loopback, as CRIU does when it moves a
+//! container.
+//!
+//! *FIN*: a rebuilt connection is ESTABLISHED, and a peer whose FIN was acknowledged never sends it again.
+//!
+//! *Acknowledgement*: of the byte in front of the queue that [`super::rebuild`] puts there to measure with. It has to come
+//! alone: one that covers what was put back in repair too measures nothing.
 
 use super::snapshot::Snapshot;
 use super::tuple::Connection;
 
 const TCP_BYTES: usize = 20;
-const FIN_ACK: u8 = 0x11;
+const FIN: u8 = 0x01;
+const ACK: u8 = 0x10;
 
-/// The packet, IP header included.
+/// The peer's FIN, IP header included.
 #[must_use]
-pub fn packet(snapshot: &Snapshot, connection: &Connection) -> Vec<u8> {
+pub fn fin(snapshot: &Snapshot, connection: &Connection) -> Vec<u8> {
+    segment(snapshot, connection, FIN | ACK, snapshot.receive_seq.wrapping_sub(1))
+}
+
+/// An acknowledgement of all before the first byte of the queue, before the FIN is there.
+#[must_use]
+pub fn acknowledgement(snapshot: &Snapshot, connection: &Connection) -> Vec<u8> {
+    segment(snapshot, connection, ACK, snapshot.receive_seq.wrapping_sub(snapshot.is_half_closed))
+}
+
+fn segment(snapshot: &Snapshot, connection: &Connection, flags: u8, seq: u32) -> Vec<u8> {
     let (peer, local) = connection.hosts();
     let (from, to) = connection.ports();
     let window = (snapshot.window.snd_wnd >> snapshot.snd_scale).min(65535) as u16;
     let mut tcp = Vec::with_capacity(TCP_BYTES);
     tcp.extend(from);
     tcp.extend(to);
-    tcp.extend(snapshot.receive_seq.wrapping_sub(1).to_be_bytes());
+    tcp.extend(seq.to_be_bytes());
     tcp.extend(snapshot.send_seq().to_be_bytes());
-    tcp.extend([(TCP_BYTES as u8 / 4) << 4, FIN_ACK]);
+    tcp.extend([(TCP_BYTES as u8 / 4) << 4, flags]);
     tcp.extend(window.to_be_bytes());
     tcp.extend([0; 4]);
     let pseudo: Vec<u8> =
@@ -48,3 +64,7 @@ fn checksum(parts: &[&[u8]]) -> u16 {
     }
     !(sum as u16)
 }
+
+#[cfg(test)]
+#[path = "replay_tests.rs"]
+mod tests;
