@@ -6,6 +6,7 @@
 | lowat | the same, but writes 16 KB at a time, when fewer than 16 KB are unsent (TCP_NOTSENT_LOWAT) |
 | h2o | writes what the window lets go and two segments, whenever the kernel has sent all (H2O's rule) |
 | late | is plain, and runs behind a module that is revocable and takes back what it can |
+| socket | sends by a `modnet.revoke.RevocableSocket`, and takes back what it can |
 
 Each connection has two parts: first it only sends, for the goodput; then it decides, again and again, that
 what has not been sent is old, and has new content to send instead.
@@ -17,9 +18,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-WAYS = ("plain", "lowat", "h2o", "late")
-PLAIN, LATE = "plain", "late"
-REVOCABLE = (LATE,)
+WAYS = ("plain", "lowat", "h2o", "late", "socket")
+PLAIN, LATE, SOCKET = "plain", "late", "socket"
+REVOCABLE = (LATE, SOCKET)
 """The ways that have bounds."""
 RATES = (1, 10, 100)
 CONTROLS = ("cubic", "bbr")

@@ -17,6 +17,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,16 +109,46 @@ def from_user_space(way: str, connection: socket.socket, log: TextIO, plan: Iter
                 connection.send(_OLD[:most])
 
 
+def late_in_user_space(revocable: Any, log: TextIO, plan: Iterator[float]) -> None:
+    """socket: a thread keeps the queue full, and this one decides."""
+
+    def fill() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                revocable.sendall(_OLD)
+
+    threading.Thread(target=fill, daemon=True).start()
+    begun = time.monotonic()
+    for number, at in enumerate(plan, 1):
+        time.sleep(max(0.0, begun + at - time.monotonic()))
+        decided = time.monotonic_ns()
+        with revocable.lock():
+            info = Info(revocable)
+            taken = len(revocable.yank(1 << 30))
+            revocable.write(new(number))
+        log.write(json.dumps(info.row(decided, taken)) + "\n")
+    select.select([revocable], [], [])
+
+
 def serve(way: str, port: int, log: TextIO, plan: Iterator[float]) -> None:
     """One connection, until the client has gone."""
+    make: Any = None
+    if way == "socket":
+        # Before the clock runs; and nothing of ours in the processes that are compared with.
+        from modnet.revoke import RevocableSocket
+
+        make = RevocableSocket
     with socket.create_server(("", port)) as listener:
-        # Inherited by the connection, which is stolen when it is accepted.
-        listener.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
+        if way != "socket":
+            # Inherited by the connection, which is stolen when it is accepted.
+            listener.setsockopt(socket.SOL_SOCKET, _SO_SNDBUFFORCE, SEND_BUFFER)
         connection, _ = listener.accept()
     with connection, contextlib.suppress(ConnectionError):
         if way == "late":
             while True:
                 connection.sendall(_OLD)
+        elif way == "socket":
+            late_in_user_space(make(connection), log, plan)
         else:
             from_user_space(way, connection, log, plan)
 
