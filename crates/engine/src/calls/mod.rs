@@ -187,11 +187,6 @@ pub fn apply(target: i32, chain: &[&str]) -> Result<()> {
     }
 }
 
-/// The name of this process, if it has registered.
-fn name() -> Option<String> {
-    module().ok().map(|module| module.receiver.name.clone())
-}
-
 fn module() -> Result<Arc<Module>> {
     let module = lock(&MODULE).as_ref().filter(|module| module.pid == std::process::id()).cloned();
     module.ok_or_else(|| Error::new(libc::ENOTCONN, "this process is no module; register it first"))

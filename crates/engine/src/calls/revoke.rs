@@ -18,7 +18,6 @@ use std::thread;
 use super::bell::Bell;
 use super::state::{intermediate, is_tcp, Mapped};
 use crate::error::{Error, Result};
-use crate::registry;
 use crate::revoke::client::{self, Asked, Line};
 use crate::revoke::{peer, Next, MOST};
 use crate::runtime::Runtime;
@@ -192,16 +191,11 @@ fn near(fd: RawFd) -> Result<u32> {
     Ok(ino)
 }
 
-/// Whom to ask: the chain of this process first, then every other module, as the chain may have changed since.
+/// Whom to ask: the chain of this process, which may have changed since; [`client::ask`] looks further.
 fn next(ino: u32) -> Result<Next> {
     let mapped = Mapped::of_process();
     let runtime = mapped.map_or_else(Runtime::from_env, |mapped| Runtime::at(&mapped.runtime))?;
-    let mut names = mapped.and_then(Mapped::applied).map_or_else(Vec::new, |applied| applied.chain);
-    let own = super::name();
-    let others = registry::list(&runtime)?;
-    let known = |name: &String| names.contains(name) || own.as_ref() == Some(name);
-    let rest: Vec<String> = others.into_iter().filter(|name| !known(name)).collect();
-    names.extend(rest);
+    let names = mapped.and_then(Mapped::applied).map_or_else(Vec::new, |applied| applied.chain);
     Ok(Next { runtime, names, ino })
 }
 

@@ -133,15 +133,10 @@ impl Flow {
         }
     }
 
-    /// A read of at most `asked` bytes went to the outlet.
+    /// A read of at most `asked` bytes went to the outlet, or to whoever takes bytes back.
     pub fn kept(&mut self, way: Way, count: usize, asked: usize) {
         self.got(way, count, asked);
         self.lane(way).hand = None;
-    }
-
-    /// A read of at most `asked` bytes went elsewhere; they come back by the outlet, the queue or a hook.
-    pub fn taken(&mut self, way: Way, count: usize, asked: usize) {
-        self.kept(way, count, asked);
     }
 
     /// Nothing of a way is read, sent or ended until it is thawed.

@@ -213,7 +213,7 @@ impl Worker {
             match sock::receive(&pair.left, &mut self.scratch) {
                 Outcome::Bytes(count) => {
                     frozen.stash.extend_from_slice(&self.scratch[..count]);
-                    flow.machine.taken(Way::Outbound, count, asked);
+                    flow.machine.kept(Way::Outbound, count, asked);
                     if count < asked {
                         break;
                     }
