@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.live import LIVE
 from tests.http.test_module import chunks
 from tests.lib.users import ordinary
-from tests.servers.base import Running, Server, running
+from tests.servers.base import Running, running
 from tests.servers.catalogue import HTTP
 
-LIVE = Path(__file__).parent / "live.js"
 SERVERS = ("nginx", "apache-php", "http.server", "node")
 PAGE = "".join(f"<li>{n % 97} of {n % 13}, {n * n % 1009}</li>\n" for n in range(8000)).encode()
 PHOTO = random.Random(1).randbytes(300_000)
@@ -167,8 +167,7 @@ def test_ranges_and_validators_of_nginx_stay_right(www: Path) -> None:
 @pytest.fixture(scope="module")
 def live(www: Path) -> Iterator[Running]:
     """node with streams."""
-    server = Server("live", ("node",), lambda place, _: ["node", str(place.copy(LIVE)), str(place.port)])
-    with running(server, ordinary(), "gzip", www) as one:
+    with running(LIVE, ordinary(), "gzip", www) as one:
         yield one
 
 
