@@ -11,7 +11,7 @@ import pytest
 
 from tests.http import page
 from tests.http.browser import Browser, Loaded
-from tests.http.live import LIVE
+from tests.http.scripted import LIVE
 from tests.lib.users import ordinary
 from tests.lib.variants import NATIVE
 from tests.servers.base import Server, running
