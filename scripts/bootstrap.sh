@@ -62,6 +62,7 @@ test_() {
     need binutils has nm
     need valgrind has valgrind
     need iproute2 has ip
+    need strace has strace
     need tmux has tmux
     need procps has ps
     # Debian names it after the version of its own Python.
