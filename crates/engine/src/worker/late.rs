@@ -7,7 +7,7 @@
 //! | less than [`FIRST`] | | is read into the outlet |
 //! | more | the outlet is empty | what the kernel should have is spliced past it; the rest stays in the pair, *postponed* |
 //! | | the outlet is not, or the kernel should have nothing | postponed: read when there is room |
-//! | | so for [`BACKLOG`], in a worker that moves less than [`FAST`]; or nothing has gone for so long | is read into the outlet, as much as fits |
+//! | | so for [`BACKLOG`], in a worker that moves less than [`FAST`]; or nothing has gone for [`STALL`] | is read into the outlet, as much as fits |
 //!
 //! What lies in the pair is unsent and can be taken back as well, since the outlet is lent the pair. So bytes are copied where they
 //! wait for a link, and the worker has the time. (Always reading them: 0.64 of the throughput that flows have of which nothing
@@ -22,6 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use modnet_revoke::queue::outlet::{Outlet, Source};
+use modnet_revoke::queue::segments::LEAST;
 use modnet_revoke::release::Release;
 
 use super::conn::{Flow, Pair};
@@ -32,6 +33,8 @@ use crate::sock::{self, Outcome};
 
 /// Nanoseconds after which a backlog is the link's: longer than what one turn of a busy worker, or a client's, takes.
 const BACKLOG: u64 = 20_000_000;
+/// Nanoseconds without a byte that has gone after which a peer takes none: with hundreds of busy flows a turn takes tens of milliseconds.
+const STALL: u64 = 200_000_000;
 /// Bytes a second of all flows from which on a copy costs what can be measured: 1 Gbit/s, of which two copies take some 3 % of a core.
 const FAST: u64 = 125_000_000;
 /// Bytes that pass to a pair at once: what it does not take is copied.
@@ -51,6 +54,8 @@ pub struct Late {
     backlog: Option<u64>,
     /// When bytes have gone last.
     moved: u64,
+    /// Bytes that the pair has at least.
+    known: usize,
     /// Reading is postponed to this time at most.
     pub until: Option<u64>,
 }
@@ -89,7 +94,7 @@ impl Late {
     /// Of a flow that has this outlet.
     pub fn new(outlet: Arc<Outlet>) -> Self {
         let (release, backlog, until) = (Release::default(), None, None);
-        Self { release, outlet, lent: false, nonblocking: false, backlog, moved: 0, until }
+        Self { release, outlet, lent: false, nonblocking: false, backlog, moved: 0, known: 0, until }
     }
 
     /// The outlet may read from here, or may not any more.
@@ -105,14 +110,20 @@ impl Late {
 
     /// Whether what cannot go is to be read.
     fn is_greedy(&self, traffic: &Traffic, now: u64) -> bool {
-        let over = |since: u64| now.saturating_sub(since) >= BACKLOG;
-        self.backlog.is_some_and(over) && (!traffic.is_fast() || over(self.moved))
+        self.backlog.is_some_and(|since| now >= self.deadline(since, traffic))
     }
 
     fn postpone(&mut self, traffic: &Traffic, now: u64) {
         let since = *self.backlog.get_or_insert(now);
-        let since = if traffic.is_fast() { since.max(self.moved) } else { since };
-        self.until = Some(since.saturating_add(BACKLOG).max(now));
+        self.until = Some(self.deadline(since, traffic).max(now));
+    }
+
+    fn deadline(&self, since: u64, traffic: &Traffic) -> u64 {
+        if traffic.is_fast() {
+            since.max(self.moved) + STALL
+        } else {
+            since + BACKLOG
+        }
     }
 
     /// So many bytes have gone.
@@ -162,9 +173,11 @@ pub fn append(flow: &mut Flow, pair: &Pair, most: usize, means: &mut Means<'_>) 
     }
     flow.lend(pair);
     let late = flow.late.as_mut()?;
-    let unread = unread(pair.left.as_raw_fd());
+    if late.known < FIRST {
+        late.known = unread(pair.left.as_raw_fd());
+    }
     let is_empty = outlet.is_empty();
-    if unread < FIRST {
+    if late.known < FIRST {
         if is_empty {
             late.backlog = None;
         }
@@ -180,7 +193,10 @@ pub fn append(flow: &mut Flow, pair: &Pair, most: usize, means: &mut Means<'_>) 
             return found.map(|outcome| (outcome, most));
         }
     }
-    Some(outlet.fill(most, |room| match sock::receive(&pair.left, room) {
+    // More than there is: less is the last.
+    let asked = most.min(late.known + LEAST);
+    late.known = 0;
+    Some(outlet.fill(asked, |room| match sock::receive(&pair.left, room) {
         Outcome::Bytes(count) => (count, (Outcome::Bytes(count), room.len())),
         other => (0, (other, room.len())),
     }))
@@ -212,6 +228,7 @@ fn pass(
         match outlet.pass(|| splice(&pipe, &pair.left, &flow.right, left)) {
             Some(Passed::Bytes(count, all)) => {
                 late.moved(count, traffic, *now);
+                late.known = late.known.saturating_sub(count);
                 flow.machine.kept(way, count, count);
                 left -= count;
                 if !all {
@@ -220,6 +237,7 @@ fn pass(
                 }
             }
             Some(Passed::Read(outcome)) => {
+                late.known = 0;
                 found = Some(outcome);
                 break;
             }
@@ -273,14 +291,17 @@ impl Flow {
     pub fn recall(&mut self) {
         if let Some(late) = &mut self.late {
             late.lend(None);
+            late.known = 0;
         }
         self.count_fetched();
     }
 
     /// What others have read out of the pair.
     fn count_fetched(&mut self) {
-        let fetched = self.late.as_ref().map_or(0, |late| late.outlet.fetched());
+        let Some(late) = &mut self.late else { return };
+        let fetched = late.outlet.fetched();
         if fetched > 0 {
+            late.known = 0;
             self.machine.kept(Way::Outbound, fetched, fetched);
         }
     }
