@@ -12,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::message::{Level, Wanted};
+use crate::hooks;
 
 /// A policy is asked again after so many bytes, however fast they come: what zlib takes 1.5 to 12 ms for, and a policy in
 /// Python 0.05.
@@ -32,10 +33,7 @@ pub struct Owner {
 impl Owner {
     /// Tells the module what its own code has raised.
     pub fn tell(&self, py: Python<'_>, hook: &str, error: &PyErr) {
-        let module = self.module.bind(py);
-        if let Err(worse) = module.call_method1("_hook_failed", (hook, &self.flow, error.value(py))) {
-            worse.write_unraisable(py, Some(module));
-        }
+        hooks::tell(self.module.bind(py), hook, self.flow.bind(py), error);
     }
 }
 

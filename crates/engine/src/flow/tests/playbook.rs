@@ -120,6 +120,12 @@ impl Play {
         self
     }
 
+    /// The next two commands must read a way, which gives so many bytes, and send them all.
+    #[track_caller]
+    pub fn moves(self, way: Way, count: usize) -> Self {
+        self.then(Command::Read(way, LIMIT)).got(count).then(Command::Send(way, false)).took(count)
+    }
+
     /// The read found nothing.
     #[track_caller]
     pub fn nothing(mut self) -> Self {
