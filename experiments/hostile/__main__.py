@@ -13,18 +13,28 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.table import Table
+
 from experiments import net
-from experiments.common import cli, cpu, load, servers, stats, tables
+from experiments.common import cli, cpu, load, runner, servers, stats, tables
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, machine
 from experiments.common.report import Check, Report, check
 from experiments.common.servers import Server
 from experiments.hostile import plan
 
 _HERE = Path(__file__).parent
 _CONNECTIONS = 8
-_FULL, _QUICK = (10, 2.0), (2, 1.0)
-_PORTS = {plan.NATIVE: (8001, 8002), plan.GZIP: (8003, 8004)}
+_ORIGINS = {plan.NATIVE: 9001, plan.GZIP: 9002}
+"""Ports of the servers that play along."""
+_REGISTRY = "rt"
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long it takes."""
+
+    rounds: int = 10
+    seconds: float = 2.0
 
 
 @dataclass
@@ -44,77 +54,71 @@ Results = dict[tuple[str, str], Samples]
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("hostile", "What do hostile clients and servers cost everybody else?")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds (default {_FULL[0]})")
-    arguments = parser.parse_args()
-    report = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
+    cli.add_numbers(parser, Length(), {"rounds": (1, "rounds of every cell")})
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _results: Results) -> None:
     console = tables.console()
-    made = tables.Table("variant", "attack", "p99, µs", "of none", "requests/s", "core 0 busy", "module, MB")
+    made = Table("variant", "attack", "p99, µs", "of none", "requests/s", "core 0 busy", "module, MB")
     for row in report.rows:
         values = (row["p99_us"], row["p99_ratio"], row["requests_per_s"], row["busy"], row["memory_mb"])
-        made.add_row(
-            row["variant"], row["attack"], *(f"{value['median']:.4g}" if value else "-" for value in values)
-        )
+        shown = (f"{value['median']:.4g}" if value else "-" for value in values)
+        made.add_row(row["variant"], row["attack"], *shown)
     console.print(made)
     tables.checks(console, report)
 
 
-def _run(arguments: argparse.Namespace) -> Report:
-    rounds, round_s = _QUICK if arguments.quick else _FULL
-    rounds = arguments.rounds or rounds
-    facts, built = machine(), build([["nginx", "-v"], ["wrk", "-v"]], product=True)
-    built["rounds"] = f"{rounds} of {round_s:g} s, {_CONNECTIONS} kept connections"
+def _measure(arguments: argparse.Namespace) -> tuple[Report, Results]:
+    length = cli.given(Length(2, 1.0) if arguments.quick else Length(), arguments)
     cells = [(variant, situation) for variant in plan.VARIANTS for situation in plan.SITUATIONS]
     results: Results = {cell: Samples() for cell in cells}
-    with net.Hosts() as hosts, _running(hosts) as registry, cli.progress() as progress:
-        task = progress.add_task("rounds", total=rounds * len(cells))
-        for number in range(rounds):
+    with (
+        runner.facts([["nginx", "-v"], ["wrk", "-v"]], product=True) as found,
+        net.Hosts() as hosts,
+        _running(hosts) as ports,
+    ):
+        found.build["rounds"] = f"{length.rounds} of {length.seconds:g} s, {_CONNECTIONS} kept connections"
+        step = found.task("rounds", length.rounds * len(cells))
+        for number in range(length.rounds):
             for index in stats.order(len(cells), number):
-                _round(hosts, registry, *cells[index], round_s, results[cells[index]])
-                progress.advance(task)
+                cell = cells[index]
+                _round(hosts, ports[cell[0]], *cell, length.seconds, results[cell])
+                step()
     data = {"origin": "a page of 20 KB, words of a fixed seed"}
-    return Report(facts, built, data, _rows(results), _checks(results))
+    return found.report(data, _rows(results), _checks(results)), results
 
 
 @contextlib.contextmanager
-def _running(hosts: net.Hosts) -> Iterator[Path]:
-    """nginx and the origin of the attacks, twice: alone, and behind one module. Answers the registry."""
+def _running(hosts: net.Hosts) -> Iterator[dict[str, int]]:
+    """nginx and the origin of the attacks, twice: alone, and behind one module. Answers nginx's ports."""
     www = hosts.work / "www"
     www.mkdir()
     words = random.Random(7).choices([f"word{number}" for number in range(200)], k=5000)
     (www / "page.html").write_text(" ".join(words)[:20_000])
-    registry = hosts.work / "rt"
-    with contextlib.ExitStack() as undo:
-        for variant, (port, origin) in _PORTS.items():
-            folder = hosts.work / variant
-            folder.mkdir()
-            server = Server(hosts.server, folder)
-            undo.callback(server.stop)
-            web = servers.nginx(folder, "types { text/html html; }\n" + servers.files(port, www))
-            modnet = [sys.executable, "-m", "modnet", "run", "-m", "gzip", "--"]
-            before = [] if variant == plan.NATIVE else modnet
-            environment = {"MODNET_RUNTIME_DIR": str(registry)}
-            server.start([*before, *web], environment)
-            server.await_port(port)
-            server.start([*before, sys.executable, str(_HERE / "origin.py"), str(origin)], environment)
-            server.await_port(origin)
-        yield registry
+
+    def start(variant: str, server: Server, web: list[str], _undo: contextlib.ExitStack) -> None:
+        modnet = [sys.executable, "-m", "modnet", "run", "-m", "gzip", "--"]
+        before = [] if variant == plan.NATIVE else modnet
+        environment = {"MODNET_RUNTIME_DIR": str(hosts.work / _REGISTRY)}
+        origin = [sys.executable, str(_HERE / "origin.py"), str(_ORIGINS[variant])]
+        server.start([*before, *web], environment)
+        server.start([*before, *origin], environment)
+        server.await_port(_ORIGINS[variant])
+
+    with servers.each(hosts, plan.VARIANTS, start, "types { text/html html; }\n") as ports:
+        yield ports
 
 
-def _round(
-    hosts: net.Hosts, registry: Path, variant: str, situation: str, round_s: float, into: Samples
-) -> None:
-    port, origin = _PORTS[variant]
+def _round(hosts: net.Hosts, port: int, variant: str, situation: str, round_s: float, into: Samples) -> None:
     with contextlib.ExitStack() as undo:
         if situation != plan.PEACE:
-            undo.enter_context(_attack(hosts, situation, port, origin))
+            undo.enter_context(_attack(hosts, situation, port, _ORIGINS[variant]))
         url = f"http://{hosts.server.ipv4}:{port}/page.html"
         before = cpu.read(hosts.server.core)
         result = load.run(hosts.client, url, True, round_s, _CONNECTIONS, ("Accept-Encoding: gzip",))
         busy = cpu.busy_s(before, cpu.read(hosts.server.core))
-        into.memory.append(_resident(registry) / 1e6 if variant == plan.GZIP else 0.0)
+        into.memory.append(_resident(hosts.work / _REGISTRY) / 1e6 if variant == plan.GZIP else 0.0)
     into.p99_us.append(result.p99_us)
     into.rate.append(result.requests / result.duration_s)
     into.busy.append(busy / result.duration_s)
