@@ -10,7 +10,6 @@ import json
 import random
 import struct
 import zlib
-from pathlib import Path
 
 STYLES, SCRIPTS, MODULES, DRAWINGS, PHOTOS, DATA = 8, 8, 4, 6, 6, 8
 PARTS = STYLES + SCRIPTS + MODULES + DRAWINGS + PHOTOS + DATA
@@ -56,18 +55,18 @@ def lines(count: int, text: str) -> str:
     return "".join(text.replace("#", str(number)) for number in range(count))
 
 
-def make(folder: Path) -> None:
-    """Writes the page and its parts."""
+def files() -> dict[str, bytes]:
+    """The page and its parts, by name."""
     chance = random.Random(40)
-    files: dict[str, str | bytes] = {}
+    made: dict[str, str | bytes] = {}
     for n in range(STYLES):
         rules = lines(
             40 << n, f".s{n}x# {{ margin: #px; colour: rgb(#, {n}, 0); }}\n".replace("colour", "color")
         )
-        files[f"style{n}.css"] = f"body {{ --part{n}: {n * n + 1}px; }}\n{rules}"
+        made[f"style{n}.css"] = f"body {{ --part{n}: {n * n + 1}px; }}\n{rules}"
     for n in range(SCRIPTS):
         body = lines(50 << n, f"f.push(() => # * {n});\n")
-        files[f"script{n}.js"] = (
+        made[f"script{n}.js"] = (
             f"(() => {{ const f = [];\n{body}"
             f"(window.parts ??= []).push(`script {n} ${{f.reduce((sum, one) => sum + one(), 0)}}`); }})();\n"
         )
@@ -78,20 +77,20 @@ def make(folder: Path) -> None:
             else "const next = () => 1;\n"
         )
         filler = lines(400, "// a line of what nobody reads, #\n")
-        files[f"module{n}.js"] = f"{inner}{filler}export const two = () => 2 * next();\n"
+        made[f"module{n}.js"] = f"{inner}{filler}export const two = () => 2 * next();\n"
     counts = f"const STYLES = {STYLES}, DATA = {DATA};\n"
-    files["module0.js"] = counts + MAIN + lines(200, "// #\n")
+    made["module0.js"] = counts + MAIN + lines(200, "// #\n")
     for n in range(DRAWINGS):
         shapes = lines(60 << n, f"<circle cx='#' cy='{n}' r='2'/>")
-        files[f"drawing{n}.svg"] = (
+        made[f"drawing{n}.svg"] = (
             f"<svg xmlns='http://www.w3.org/2000/svg' width='{20 + n}' height='{10 + n}'>{shapes}</svg>"
         )
     for n in range(PHOTOS):
-        files[f"photo{n}.png"] = png(8 << n, 10 + n, chance)
+        made[f"photo{n}.png"] = png(8 << n, 10 + n, chance)
     for n in range(DATA):
         rows = [{"name": f"row {number}", "value": chance.randrange(1000)} for number in range(60 << n)]
-        files[f"data{n}.json"] = json.dumps(rows)
-    files["index.html"] = "\n".join(
+        made[f"data{n}.json"] = json.dumps(rows)
+    made["index.html"] = "\n".join(
         [
             "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Forty parts</title>",
             "<link rel='icon' href='data:,'>",
@@ -110,5 +109,4 @@ def make(folder: Path) -> None:
             "<ul id='seen'></ul></body></html>",
         ]
     )
-    for name, data in files.items():
-        (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+    return {name: data if isinstance(data, bytes) else data.encode() for name, data in made.items()}

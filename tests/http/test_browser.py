@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from tests.http import page
 from tests.http.browser import Browser, Loaded
 from tests.http.scripted import LIVE
+from tests.lib.folder import served
 from tests.lib.users import ordinary
 from tests.lib.variants import NATIVE
 from tests.servers.base import Server, running
@@ -23,11 +23,9 @@ SAID = ["log: done"]
 
 @pytest.fixture(scope="module")
 def forty() -> Iterator[Path]:
-    """The page's folder, that everybody can read."""
-    with tempfile.TemporaryDirectory(prefix="mn-www-") as name:
-        Path(name).chmod(0o755)
-        page.make(Path(name))
-        yield Path(name)
+    """The page's folder."""
+    with served(page.files()) as folder:
+        yield folder
 
 
 def loaded(server: Server, variant: str, www: Path, path: str = "/index.html") -> Loaded:

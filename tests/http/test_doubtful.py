@@ -13,6 +13,7 @@ import pytest
 from tests.http.prepared import ANSWERS
 from tests.http.scripted import PREPARED
 from tests.http.wire import counted, exchange
+from tests.lib.folder import served
 from tests.lib.users import ordinary
 from tests.lib.variants import NATIVE
 from tests.servers.base import Running, running
@@ -35,14 +36,9 @@ REQUESTS = {
 
 
 @pytest.fixture(scope="module")
-def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files that everybody can read."""
-    folder = tmp_path_factory.mktemp("www")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    (folder / "small.txt").write_bytes(b"hello\n")
-    (folder / "page.html").write_bytes(b"<p>evil\n" * 500)
-    return folder
+def www() -> Iterator[Path]:
+    with served({"small.txt": b"hello\n", "page.html": b"<p>evil\n" * 500}) as folder:
+        yield folder
 
 
 def answered(up: Running, request: bytes) -> bytes:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.http.prepared import TEXT
 from tests.http.scripted import ITEMS, PREPARED
+from tests.lib.folder import served
 from tests.lib.users import Broken, ordinary
 from tests.servers.base import Running, running
 from tests.servers.catalogue import HTTP
@@ -49,13 +50,9 @@ def client() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("www")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    for name, data in (("page.html", PAGE), ("photo.jpg", PHOTO), ("small.txt", b"hello\n")):
-        (folder / name).write_bytes(data)
-    return folder
+def www() -> Iterator[Path]:
+    with served({"page.html": PAGE, "photo.jpg": PHOTO, "small.txt": b"hello\n"}) as folder:
+        yield folder
 
 
 def told(client: Path, up: Running, *asked: str) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ import http.client
 import io
 import random
 import socket
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 from tests.http.curl import curl
 from tests.http.scripted import LIVE
 from tests.http.test_module import chunks
+from tests.lib.folder import served
 from tests.lib.users import ordinary
 from tests.servers.base import Running, running
 from tests.servers.catalogue import HTTP
@@ -29,12 +29,7 @@ SMALL = b"hello\n"
 
 @pytest.fixture(scope="module")
 def www() -> Iterator[Path]:
-    """Files that everybody can read."""
-    with tempfile.TemporaryDirectory(prefix="mn-www-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        for file, data in (("page.html", PAGE), ("photo.jpg", PHOTO), ("small.txt", SMALL)):
-            (folder / file).write_bytes(data)
+    with served({"page.html": PAGE, "photo.jpg": PHOTO, "small.txt": SMALL}) as folder:
         yield folder
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.http.curl import asked
 from tests.http.wire import counted
+from tests.lib.folder import served
 from tests.lib.place import Place
 from tests.lib.users import ordinary
 from tests.lib.variants import NATIVE
@@ -40,13 +41,9 @@ def command(place: Place, www: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def www(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A page that everybody can read."""
-    folder = tmp_path_factory.mktemp("www")
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    (folder / "page.html").write_bytes(PAGE)
-    return folder
+def www() -> Iterator[Path]:
+    with served({"page.html": PAGE}) as folder:
+        yield folder
 
 
 @pytest.fixture

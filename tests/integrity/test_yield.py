@@ -23,6 +23,7 @@ from tests.integrity.client.scenarios import Target
 from tests.integrity.matrix import USERS
 from tests.integrity.traffic import traffic
 from tests.lib import census
+from tests.lib.folder import served
 from tests.lib.place import Place
 from tests.lib.process import Program, listening, reap_orphans, until
 from tests.lib.variants import IDENTITY
@@ -152,16 +153,13 @@ def cpu(pid: int) -> float:
 
 
 @pytest.fixture
-def large(tmp_path_factory) -> Iterator[Path]:
+def large() -> Iterator[Path]:
     """A directory with a file that every byte of travels."""
-    directory = tmp_path_factory.mktemp("large")
-    for parent in (directory, *directory.parents[:2]):
-        parent.chmod(0o755)
-    with (directory / "large").open("wb") as file:
-        file.truncate(LARGE)
-        file.write(b"begins")
-    yield directory
-    (directory / "large").unlink()
+    with served({}) as directory:
+        with (directory / "large").open("wb") as file:
+            file.truncate(LARGE)
+            file.write(b"begins")
+        yield directory
 
 
 def expected(directory: Path) -> str:

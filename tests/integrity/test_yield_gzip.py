@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.integrity import test_yield
+from tests.lib.folder import served
 from tests.lib.users import interpreter
 from tests.servers.base import Server
 
@@ -33,18 +34,14 @@ PAGES = Server(
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> Iterator[tuple[Path, dict[str, str]]]:
+def pages() -> Iterator[tuple[Path, dict[str, str]]]:
     """Text of all sizes, and what does not shrink; hashes by path."""
-    directory = tmp_path_factory.mktemp("pages")
-    for parent in (directory, *directory.parents[:2]):
-        parent.chmod(0o755)
-    dice, hashes = random.Random(5), {}
+    dice, files = random.Random(5), {}
     for size in SIZES:
         words = (b"%x " % dice.getrandbits(12) for _ in range(size))
-        for name, data in ((f"{size}.txt", b"".join(words)[:size]), (f"{size}.png", dice.randbytes(size))):
-            (directory / name).write_bytes(data)
-            hashes[f"/{name}"] = hashlib.sha256(data).hexdigest()
-    yield directory, hashes
+        files |= {f"{size}.txt": b"".join(words)[:size], f"{size}.png": dice.randbytes(size)}
+    with served(files) as directory:
+        yield directory, {f"/{name}": hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
 def one(port: int, hashes: dict[str, str], dice: random.Random) -> Counter[str]:
