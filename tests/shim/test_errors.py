@@ -59,6 +59,45 @@ def test_a_reset_is_told_once(host: Host) -> None:
     )
 
 
+def test_a_reset_is_told_by_the_calls_that_move_bytes_in_the_kernel_and_by_those_of_many_messages(
+    host: Host,
+) -> None:
+    host.compare(
+        """
+        class Vector(ctypes.Structure):
+            _fields_ = [("at", ctypes.c_char_p), ("length", ctypes.c_size_t)]
+        class Message(ctypes.Structure):
+            _fields_ = [
+                ("name", ctypes.c_void_p), ("name_length", ctypes.c_uint),
+                ("vectors", ctypes.POINTER(Vector)), ("count", ctypes.c_size_t),
+                ("control", ctypes.c_void_p), ("control_length", ctypes.c_size_t),
+                ("flags", ctypes.c_long), ("length", ctypes.c_uint),
+            ]
+        vector = Vector(ctypes.cast(ctypes.create_string_buffer(b"x" * 9), ctypes.c_char_p), 9)
+        def many(name, *more):
+            messages = (Message * 2)(*[Message(None, 0, ctypes.pointer(vector), 1) for _ in range(2)])
+            return c(name, conn.fileno(), messages, 2, 0, *more)
+        file = os.memfd_create("x"); os.write(file, b"0123456789")
+        pipe, empty = os.pipe(), os.pipe(); os.write(pipe[1], b"abcd")
+        ways = [
+            lambda: os.sendfile(conn.fileno(), file, 0, 5), lambda: os.splice(pipe[0], conn.fileno(), 1),
+            lambda: os.splice(conn.fileno(), empty[1], 9),
+            lambda: many("sendmmsg"), lambda: many("recvmmsg", None),
+            lambda: c("preadv2", conn.fileno(), ctypes.pointer(vector), 1, ctypes.c_long(-1), 0),
+            lambda: c("pwritev2", conn.fileno(), ctypes.pointer(vector), 1, ctypes.c_long(-1), 0),
+        ]
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        for way in ways:
+            conn.close(); conn = connected(listener)
+            sync("reset")
+            poll = select.poll(); poll.register(conn, 0)
+            assert poll.poll(5000)
+            out(call(way), call(way), call(conn.recv, 9))
+        """,
+        {"reset": reset},
+    )
+
+
 def test_reads_of_an_end(host: Host) -> None:
     host.compare(
         """
