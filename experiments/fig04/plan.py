@@ -75,8 +75,8 @@ def downloads(link: str, variant: str, size: Size) -> int:
 
 def changing(recorded: Sequence[Step], round_number: int) -> list[Step]:
     """The changing link of a round: the trace from some step on, and from its beginning when it is over. Its
-    slowest step is 2 Mbit/s and its fastest 240; what lies between is by rank, on a logarithmic scale, so that
-    fast times are as long as slow ones, in the order in which the trace has them.
+    slowest step is 2 Mbit/s and its fastest 240; what lies between is by rank, on a logarithmic scale: fast
+    times are as long as slow ones, in the order in which the trace has them.
     """
     sorted_mbit = sorted(step.mbit for step in recorded)
     slow, fast = map(math.log, CHANGE_MBIT)
