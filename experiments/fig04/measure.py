@@ -51,13 +51,6 @@ def accept(variant: str) -> str:
     return {plan.NATIVE: "identity", plan.ZSTD: "zstd"}.get(variant, "gzip")
 
 
-def used_ns(hosts: Hosts, folder: Path) -> int:
-    """Processor time of all processes that were started for what has this folder, and of their children."""
-    name = f"{folder}/".encode()
-    mine = [pid for pid in hosts.server.processes() if name in processes.told(pid)]
-    return sum(map(processes.cpu_ns, mine))
-
-
 @dataclass
 class Bench:
     """The hosts with all variants up."""
@@ -105,8 +98,7 @@ class Bench:
             change = traces.Replay(self.links.change, steps)
         core = self.hosts.server.core
         each = 1 if number < 0 else plan.downloads(link, variant, self.size)
-        folder = self.hosts.work / variant
-        used = used_ns(self.hosts, folder)
+        used = self._used(variant)
         before = cpu.read(core)
         with change:
             found = clients.run(
@@ -119,5 +111,12 @@ class Bench:
             p95_s=times[min(len(times) - 1, int(0.95 * len(times)))],
             bytes=sum(download.received for download in found) / len(found),
             busy_ms=busy * 1000 / len(found),
-            cpu_ms=(used_ns(self.hosts, folder) - used) / 1e6 / len(found),
+            cpu_ms=(self._used(variant) - used) / 1e6 / len(found),
         )
+
+    def _used(self, variant: str) -> int:
+        """Nanoseconds of all processes that were started for a variant, and of their children."""
+        folder = f"{self.hosts.work / variant}/".encode()
+        pids = self.hosts.server.processes()
+        mine = [pid for pid in pids if folder in processes.told(pid)]
+        return sum(map(processes.cpu_ns, mine))

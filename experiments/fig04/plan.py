@@ -11,6 +11,7 @@ It must not measure.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,15 +75,14 @@ def downloads(link: str, variant: str, size: Size) -> int:
 
 def changing(recorded: Sequence[Step], round_number: int) -> list[Step]:
     """The changing link of a round: the trace from some step on, and from its beginning when it is over. Its
-    slowest step is 2 Mbit/s and its fastest 240, what lies between on a logarithmic scale.
+    slowest step is 2 Mbit/s and its fastest 240; what lies between is by rank, on a logarithmic scale: fast
+    times are as long as slow ones, in the order in which the trace has them.
     """
-    least, most = (pick(step.mbit for step in recorded) for pick in (min, max))
+    sorted_mbit = sorted(step.mbit for step in recorded)
     slow, fast = map(math.log, CHANGE_MBIT)
     begin = round_number * _STRIDE % len(recorded)
-    return [
-        Step(CHANGE_S, math.exp(slow + (fast - slow) * (step.mbit - least) / (most - least)))
-        for step in (*recorded[begin:], *recorded[:begin])
-    ]
+    ranks = [bisect.bisect_left(sorted_mbit, step.mbit) for step in (*recorded[begin:], *recorded[:begin])]
+    return [Step(CHANGE_S, math.exp(slow + (fast - slow) * rank / (len(recorded) - 1))) for rank in ranks]
 
 
 def paper(variant: str, link: str) -> dict[str, Any] | None:

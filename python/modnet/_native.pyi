@@ -468,7 +468,7 @@ class HttpResponse:
         """Compresses the body, natively, and says so in the head. Whether there is one, or is spoken of.
 
         `level`: 0 to 9, or a function of flow and encoding that gives one; it is asked at the beginning, and
-        then before the next piece of 64 KB when `every` seconds have passed: five times that, where asking
+        then before the next piece of 64 KB when `every` seconds have passed: ten times that, where asking
         takes more than a twenty-fifth of what the coding has taken since. `flush` as in `body`.
         """
 

@@ -26,7 +26,7 @@ _PIECE = 65536
 _SOURCE_S = 1.5e-9
 """What Apache, PHP and the kernel take for a byte of the report, on the same processor."""
 _ASK_S = 0.00006
-_WORTH, _OVERDUE, _EVERY_S = 25, 5, 0.01
+_WORTH, _OVERDUE, _EVERY_S = 25, 10, 0.01
 """As `crates/python/src/http/body.rs` asks."""
 _READ = 4
 """Pieces of one read; the next comes when all of it was given to the kernel."""

@@ -137,6 +137,8 @@ pub struct Opened {
 /// What a hook asks of the engine besides its result.
 #[derive(Clone, Debug, Default)]
 pub struct Orders {
+    /// Whether the end of a way is to be told from now on.
+    pub ends: [Option<bool>; 2],
     /// These ways go native from the next byte on.
     pub forward: [bool; 2],
     /// `Some(None)` lifts a way's limit, `Some(Some((rate, burst)))` sets it: bytes a second, bytes.

@@ -19,12 +19,13 @@ socket buffer holds (TCP could send more than it has been given), else one up.
 level, more if others want the processor too; what is left of it takes time on the link. The two go on at the
 same time, so the level that is best is the one whose slower half is fastest:
 
-    time(level) = max(cost[level] * share, size[level] / rate)
+    time(level) = max((cost[level] + rest) * share, size[level] / rate)
 
 - `cost` and `size` are measured while bodies are compressed, and carried over to levels that are not in use
-  by what they cost and bring with typical text.
-- `share`: how many want each processor: the bodies that are being compressed, as far as their links keep them
-  busy, times how much longer than its processor time a coding takes, since others want the processor too.
+  by what they cost and bring with typical text. `rest` is what the server and the kernel take for a byte.
+- `share`: how many want each processor: the bodies that are being compressed or were a second ago, as far as
+  their links keep them busy, times how much longer than its processor time a coding takes, since others want
+  the processor too.
 - `rate` is what `modnet.estimate.Bandwidth` believes; before it knows, what the kernel measured while it had
   more to send. Where all that was sent has arrived the processor was the slower half, or the link has become
   faster: the rate is taken for twice as much with each look, up to cwnd / srtt. A new connection begins with

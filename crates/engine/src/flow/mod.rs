@@ -235,6 +235,11 @@ impl Flow {
         self.reset = true;
     }
 
+    /// Whether the hook for the end is called: while one may have something to add, the last data has no FIN in its segment.
+    pub fn want_end(&mut self, way: Way, wanted: bool) {
+        self.lane(way).hook_end = wanted;
+    }
+
     /// The module gives a direction back: from the next byte on its hooks are not called. Bytes in a hook's hand go on.
     pub fn forward(&mut self, way: Way) {
         let lane = self.lane(way);

@@ -411,6 +411,9 @@ impl Worker {
                     }
                 }
             }
+            if let Some(wanted) = orders.ends[way as usize] {
+                machine.want_end(way, wanted);
+            }
             if orders.forward[way as usize] {
                 machine.forward(way);
             }

@@ -18,7 +18,7 @@ use crate::hooks;
 /// 0.15 ms, level 1 of gzip 4 for all of 3 MB, and a tenth of all was spent on questions whose answer was the same.
 const WORTH: u32 = 25;
 /// So many intervals are too long, whatever it costs: a link that holds the body up may have changed.
-const OVERDUE: u32 = 5;
+const OVERDUE: u32 = 10;
 /// What is compressed at once, and between two looks at the clocks. Chunked bodies come in 8 KB: a look at each of them, at
 /// the thread's processor time a system call of 1 to 3 µs, took a tenth of what level 1 does.
 const PIECE: usize = 64 * 1024;

@@ -78,6 +78,8 @@ pub struct Talk {
     awake: bool,
     /// Whether bodies are read, and not heads; by way.
     reads_body: [bool; 2],
+    /// Whether the engine tells of the end; by way. Between messages it is nobody's, and comes in one segment with the last.
+    hears_end: [bool; 2],
     /// What was counted already.
     messages: [u64; 2],
     truncated: u64,
@@ -101,6 +103,7 @@ impl Talk {
             fed: [None; 2],
             awake: false,
             reads_body: [false; 2],
+            hears_end: [true; 2],
             messages: [0; 2],
             truncated: 0,
             told: false,
@@ -169,6 +172,10 @@ impl Talk {
         if self.reads_body[way as usize] != reads_body {
             self.reads_body[way as usize] = reads_body;
             orders.reads[way as usize] = Some(if reads_body { BODIES } else { HEADS });
+        }
+        let busy = self.connection.is_busy(way_of(way));
+        if std::mem::replace(&mut self.hears_end[way as usize], busy) != busy {
+            orders.ends[way as usize] = Some(busy);
         }
         match self.connection.skip(way_of(way), WORTH) {
             0 => {}

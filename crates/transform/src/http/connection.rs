@@ -172,6 +172,12 @@ impl Connection {
         self.pairing.opaque.is_some() && self.lanes.iter().all(|lane| lane.is_opaque() || !lane.is_busy())
     }
 
+    /// Whether the end of this way would be the end of a message, or of a part of one.
+    #[must_use]
+    pub fn is_busy(&self, way: Way) -> bool {
+        self.lanes[way as usize].is_busy()
+    }
+
     /// Whether a body is being changed on this way.
     #[must_use]
     pub fn changes(&self, way: Way) -> bool {

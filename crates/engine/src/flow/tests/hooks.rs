@@ -115,6 +115,13 @@ fn last_bytes_and_not_the_data_are_joined_with_the_fin() {
 }
 
 #[test]
+fn data_is_joined_with_the_fin_where_the_hook_has_no_use_for_the_end() {
+    let mut play = all().ready(Left, GONE).then(Read(Outbound, LIMIT)).got(5).then(Hook(Outbound));
+    play.flow.want_end(Outbound, false);
+    play.makes(5).then(Send(Outbound, true)).took(5).closes(false);
+}
+
+#[test]
 fn an_end_without_data_is_told_to_the_hook() {
     all().ready(Left, GONE).then(Read(Outbound, LIMIT)).end().then(HookEnd(Outbound)).adds(0).closes(false);
 }
