@@ -24,17 +24,8 @@ from experiments.hostile import plan
 
 _HERE = Path(__file__).parent
 _CONNECTIONS = 8
+_FULL, _QUICK = runner.Length(10, 2.0), runner.Length(2, 1.0)
 _ORIGINS = {plan.NATIVE: 9001, plan.GZIP: 9002}
-"""Ports of the servers that play along."""
-_REGISTRY = "rt"
-
-
-@dataclass(frozen=True)
-class Length:
-    """How long it takes."""
-
-    rounds: int = 10
-    seconds: float = 2.0
 
 
 @dataclass
@@ -54,71 +45,81 @@ Results = dict[tuple[str, str], Samples]
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("hostile", "What do hostile clients and servers cost everybody else?")
-    cli.add_numbers(parser, Length(), {"rounds": (1, "rounds of every cell")})
+    cli.add_numbers(parser, _FULL, {"rounds": (1, "rounds")})
     runner.run(parser, _measure, _show)
 
 
-def _show(report: Report, _results: Results) -> None:
+def _show(report: Report, _: Results) -> None:
     console = tables.console()
     made = Table("variant", "attack", "p99, µs", "of none", "requests/s", "core 0 busy", "module, MB")
     for row in report.rows:
         values = (row["p99_us"], row["p99_ratio"], row["requests_per_s"], row["busy"], row["memory_mb"])
-        shown = (f"{value['median']:.4g}" if value else "-" for value in values)
-        made.add_row(row["variant"], row["attack"], *shown)
+        made.add_row(
+            row["variant"], row["attack"], *(f"{value['median']:.4g}" if value else "-" for value in values)
+        )
     console.print(made)
     tables.checks(console, report)
 
 
 def _measure(arguments: argparse.Namespace) -> tuple[Report, Results]:
-    length = cli.given(Length(2, 1.0) if arguments.quick else Length(), arguments)
+    length = cli.given(_QUICK if arguments.quick else _FULL, arguments)
     cells = [(variant, situation) for variant in plan.VARIANTS for situation in plan.SITUATIONS]
     results: Results = {cell: Samples() for cell in cells}
     with (
-        runner.facts([["nginx", "-v"], ["wrk", "-v"]], product=True) as found,
+        runner.facts([["nginx", "-v"], ["wrk", "-v"]], product=True) as facts,
         net.Hosts() as hosts,
-        _running(hosts) as ports,
+        _running(hosts) as (ports, registry),
     ):
-        found.build["rounds"] = f"{length.rounds} of {length.seconds:g} s, {_CONNECTIONS} kept connections"
-        step = found.task("rounds", length.rounds * len(cells))
+        done = facts.task("rounds", length.rounds * len(cells))
         for number in range(length.rounds):
             for index in stats.order(len(cells), number):
-                cell = cells[index]
-                _round(hosts, ports[cell[0]], *cell, length.seconds, results[cell])
-                step()
+                variant, situation = cells[index]
+                place = (ports[variant], _ORIGINS[variant], registry)
+                _round(hosts, place, variant, situation, length.seconds, results[cells[index]])
+                done()
+    facts.build["rounds"] = f"{length}, {_CONNECTIONS} kept connections"
     data = {"origin": "a page of 20 KB, words of a fixed seed"}
-    return found.report(data, _rows(results), _checks(results)), results
+    return facts.report(data, _rows(results), _checks(results)), results
 
 
 @contextlib.contextmanager
-def _running(hosts: net.Hosts) -> Iterator[dict[str, int]]:
-    """nginx and the origin of the attacks, twice: alone, and behind one module. Answers nginx's ports."""
+def _running(hosts: net.Hosts) -> Iterator[tuple[dict[str, int], Path]]:
+    """nginx and the attacks' origin, twice: alone, and behind one module. Answers ports and registry."""
     www = hosts.work / "www"
     www.mkdir()
     words = random.Random(7).choices([f"word{number}" for number in range(200)], k=5000)
     (www / "page.html").write_text(" ".join(words)[:20_000])
+    registry = hosts.work / "rt"
 
     def start(variant: str, server: Server, web: list[str], _undo: contextlib.ExitStack) -> None:
-        modnet = [sys.executable, "-m", "modnet", "run", "-m", "gzip", "--"]
-        before = [] if variant == plan.NATIVE else modnet
-        environment = {"MODNET_RUNTIME_DIR": str(hosts.work / _REGISTRY)}
-        origin = [sys.executable, str(_HERE / "origin.py"), str(_ORIGINS[variant])]
+        before = [] if variant == plan.NATIVE else [sys.executable, "-m", "modnet", "run", "-m", "gzip", "--"]
+        environment = {"MODNET_RUNTIME_DIR": str(registry)}
         server.start([*before, *web], environment)
-        server.start([*before, *origin], environment)
-        server.await_port(_ORIGINS[variant])
+        origin = _ORIGINS[variant]
+        server.start([*before, sys.executable, str(_HERE / "origin.py"), str(origin)], environment)
+        server.await_port(origin)
 
     with servers.each(hosts, plan.VARIANTS, start, "types { text/html html; }\n") as ports:
-        yield ports
+        yield ports, registry
 
 
-def _round(hosts: net.Hosts, port: int, variant: str, situation: str, round_s: float, into: Samples) -> None:
+def _round(
+    hosts: net.Hosts,
+    place: tuple[int, int, Path],
+    variant: str,
+    situation: str,
+    round_s: float,
+    into: Samples,
+) -> None:
+    port, origin, registry = place
     with contextlib.ExitStack() as undo:
         if situation != plan.PEACE:
-            undo.enter_context(_attack(hosts, situation, port, _ORIGINS[variant]))
+            undo.enter_context(_attack(hosts, situation, port, origin))
         url = f"http://{hosts.server.ipv4}:{port}/page.html"
         before = cpu.read(hosts.server.core)
         result = load.run(hosts.client, url, True, round_s, _CONNECTIONS, ("Accept-Encoding: gzip",))
         busy = cpu.busy_s(before, cpu.read(hosts.server.core))
-        into.memory.append(_resident(hosts.work / _REGISTRY) / 1e6 if variant == plan.GZIP else 0.0)
+        into.memory.append(_resident(registry) / 1e6 if variant == plan.GZIP else 0.0)
     into.p99_us.append(result.p99_us)
     into.rate.append(result.requests / result.duration_s)
     into.busy.append(busy / result.duration_s)
@@ -181,4 +182,4 @@ def _checks(results: Results) -> list[Check]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guarded(main))
+    sys.exit(cli.guarded(main))
