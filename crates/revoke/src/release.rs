@@ -111,6 +111,8 @@ fn seen(info: &TcpInfo) -> Seen {
     Seen {
         cwnd: info.snd_cwnd.into(),
         in_flight: on_their_way.into(),
+        unacked: info.unacked.into(),
+        peer: info.snd_wnd.into(),
         mss: info.snd_mss.into(),
         notsent: info.notsent_bytes.into(),
         delivery_rate: info.delivery_rate,

@@ -6,7 +6,7 @@
 //! | | bytes |
 //! | --- | --- |
 //! | `ahead`, what may lie unsent | two thirds of a millisecond of the measured rate, at least two segments (H2O's rule), at most 1 MiB |
-//! | what the window lets go at once, in addition | free congestion window; not where the kernel holds segments back in spite of one (pacing, small queues of a device) |
+//! | what the windows let go at once, in addition | free congestion window, as far as the peer's lets it go; not where the kernel holds segments back in spite of one (pacing, small queues of a device) |
 //! | asked again | by the poller (TCP_NOTSENT_LOWAT) when half of `ahead`, or one segment, is left; where the kernel paces when three quarters are, and by a timer, since a paced packet goes with no word to anybody |
 //!
 //! *Where the kernel paces, one segment always lies there.* A send that finds less marks the connection as limited by the
@@ -58,6 +58,10 @@ pub struct Seen {
     pub cwnd: u64,
     /// Segments on their way: unacknowledged, less those selectively acknowledged or lost, and those sent again.
     pub in_flight: u64,
+    /// Segments unacknowledged: those on their way, and those that are not any more.
+    pub unacked: u64,
+    /// What the peer takes, of which they are part; bytes.
+    pub peer: u64,
     /// Bytes of a segment.
     pub mss: u64,
     /// Bytes that the kernel holds and has never sent.
@@ -109,8 +113,9 @@ impl Pace {
     pub fn grant(&mut self, seen: Seen) -> Grant {
         let mss = seen.mss.max(1);
         self.learn(seen);
-        let window = seen.cwnd.saturating_sub(seen.in_flight) * mss;
-        // Below one segment it may be waiting for more; above, the window was open and it has not sent.
+        let peer = seen.peer.saturating_sub(seen.unacked * mss) / mss;
+        let window = seen.cwnd.saturating_sub(seen.in_flight).min(peer) * mss;
+        // Below one segment it may be waiting for more; above, both windows were open and it has not sent.
         self.holds_back |= window >= mss && seen.notsent >= mss;
         self.steady |=
             self.rate > 0 && seen.pacing_rate < self.rate * 2 || seen.acked > STARTING * seen.cwnd * mss;
@@ -188,7 +193,7 @@ mod tests {
     const MSS: u64 = 1448;
 
     fn seen() -> Seen {
-        Seen { cwnd: 10, mss: MSS, ..Seen::default() }
+        Seen { cwnd: 10, mss: MSS, peer: 1 << 30, ..Seen::default() }
     }
 
     #[test]
@@ -204,6 +209,17 @@ mod tests {
         assert_eq!(pace.grant(full).bytes as u64, 2 * MSS);
         assert_eq!(pace.grant(Seen { notsent: MSS, ..full }).bytes as u64, MSS);
         assert_eq!(pace.grant(Seen { notsent: 3 * MSS, ..full }).bytes, 0);
+    }
+
+    #[test]
+    fn a_peer_that_takes_less_than_the_congestion_window_is_no_kernel_that_holds_back() {
+        let mut pace = Pace::default();
+        let narrow = Seen { cwnd: 100, in_flight: 44, unacked: 44, peer: 45 * MSS + 700, ..seen() };
+        assert_eq!(pace.grant(narrow).bytes as u64, 3 * MSS);
+        let closed = Seen { peer: 44 * MSS, notsent: 2 * MSS, ..narrow };
+        assert_eq!((pace.grant(closed).bytes, pace.grant(Seen { peer: 0, ..closed }).bytes), (0, 0));
+        let open = Seen { peer: 200 * MSS, in_flight: 0, unacked: 0, notsent: 0, ..closed };
+        assert_eq!(pace.grant(open).bytes as u64, 102 * MSS);
     }
 
     #[test]
