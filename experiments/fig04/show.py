@@ -52,7 +52,7 @@ def png(report: Report) -> Path:
         best = min(row["mean_s"]["median"] for row in rows)
         bars = [
             draw.Bar(
-                f"{link} Mbit/s" if link != plan.CHANGING else "2 and 240 Mbit/s in turn",
+                f"{link} Mbit/s" if link != plan.CHANGING else "2 to 240 Mbit/s, changing",
                 row["variant"],
                 *(row["mean_s"][name] for name in ("median", "q1", "q3")),
                 paper=row["paper"] and (row["paper"]["times_the_best"] * best,) * 2,

@@ -9,6 +9,10 @@ use std::time::Instant;
 use modnet_transform::http::Reason;
 
 mod common;
+#[path = "common/corpus.rs"]
+mod corpus;
+
+use corpus::{found, packed, talks, Talk};
 
 /// Rounds unless `MODNET_ROUNDS` says otherwise; some seconds in a debug build.
 const ROUNDS: u64 = 40_000;
@@ -55,47 +59,6 @@ const WORDS: [&str; 22] = [
     "HTTP/1.1 100 Continue\r\n\r\n",
     "HTTP/1.1 101 Switching\r\n\r\n",
 ];
-
-/// What the two sides say, in order: whether it is the server, and the bytes.
-type Talk = Vec<(bool, Vec<u8>)>;
-
-fn corpus() -> Vec<Talk> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 10, "the corpus is gone");
-    files.iter().map(|file| talk(&std::fs::read_to_string(file).unwrap())).collect()
-}
-
-/// A corpus file is text for people: lines `>` from the client, `<` from the server, escapes as in Rust.
-fn talk(text: &str) -> Talk {
-    let said = |line: &str| {
-        let rest = &line[line.len().min(2)..];
-        let bytes = rest.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").into_bytes();
-        (line.starts_with('<'), bytes)
-    };
-    text.lines().map(said).collect()
-}
-
-/// As [`common::check`] reads it.
-fn packed(act: u8, talk: &Talk) -> Vec<u8> {
-    let mut input = vec![act];
-    for (is_server, bytes) in talk {
-        let way = if *is_server { 0x80 } else { 0 };
-        for piece in bytes.chunks(0x7f * 8) {
-            // Records are multiples of eight: the last is padded by the next line's kind, so it is cut into smaller ones.
-            let (whole, rest) = piece.split_at(piece.len() / 8 * 8);
-            if !whole.is_empty() {
-                input.push(way | u8::try_from(whole.len() / 8).unwrap());
-                input.extend_from_slice(whole);
-            }
-            for byte in rest {
-                input.extend_from_slice(&[way, *byte]);
-            }
-        }
-    }
-    input
-}
 
 /// One change.
 fn change(talk: &mut Talk, corpus: &[Talk], chance: &mut Chance) {
@@ -150,7 +113,7 @@ fn peak() -> u64 {
 
 #[test]
 fn the_corpus_and_its_mutations_keep_the_rules() {
-    let corpus = corpus();
+    let corpus = talks();
     let mut chance = Chance(0x2026_1126);
     let mut seen = BTreeMap::new();
     let mut check = |input: &[u8]| *seen.entry(common::check(input).unwrap_or("none")).or_insert(0_u64) += 1;
@@ -158,6 +121,9 @@ fn the_corpus_and_its_mutations_keep_the_rules() {
         for act in 0..64 {
             check(&packed(act, talk));
         }
+    }
+    for input in found() {
+        check(&input);
     }
     let large = |begin: &str, again: &str| [begin, &again.repeat(LARGE / again.len())].concat().into_bytes();
     check(&packed(0, &vec![(false, large("GET / HTTP/1.1\r\nX: ", "x"))]));
