@@ -60,9 +60,7 @@ pub struct Seen {
     pub cwnd: u64,
     /// Segments on their way: unacknowledged, less those selectively acknowledged or lost, and those sent again.
     pub in_flight: u64,
-    /// Segments unacknowledged: those on their way, and those that are not any more.
-    pub unacked: u64,
-    /// What the peer takes, of which they are part; bytes.
+    /// Bytes that the peer takes beyond those that are unacknowledged.
     pub peer: u64,
     /// Bytes of a segment.
     pub mss: u64,
@@ -115,8 +113,7 @@ impl Pace {
     pub fn grant(&mut self, seen: Seen) -> Grant {
         let mss = seen.mss.max(1);
         self.learn(seen);
-        let peer = seen.peer.saturating_sub(seen.unacked * mss) / mss;
-        let window = seen.cwnd.saturating_sub(seen.in_flight).min(peer) * mss;
+        let window = seen.cwnd.saturating_sub(seen.in_flight).min(seen.peer / mss) * mss;
         // Below one segment it may be waiting for more; above, both windows were open and it has not sent.
         self.holds_back |= window >= mss && seen.notsent >= mss;
         self.steady |=
@@ -216,11 +213,11 @@ mod tests {
     #[test]
     fn a_peer_that_takes_less_than_the_congestion_window_is_no_kernel_that_holds_back() {
         let mut pace = Pace::default();
-        let narrow = Seen { cwnd: 100, in_flight: 44, unacked: 44, peer: 45 * MSS + 700, ..seen() };
+        let narrow = Seen { cwnd: 100, in_flight: 44, peer: MSS + 700, ..seen() };
         assert_eq!(pace.grant(narrow).bytes as u64, 3 * MSS);
-        let closed = Seen { peer: 44 * MSS, notsent: 2 * MSS, ..narrow };
-        assert_eq!((pace.grant(closed).bytes, pace.grant(Seen { peer: 0, ..closed }).bytes), (0, 0));
-        let open = Seen { peer: 200 * MSS, in_flight: 0, unacked: 0, notsent: 0, ..closed };
+        let closed = Seen { peer: 0, notsent: 2 * MSS, ..narrow };
+        assert_eq!(pace.grant(closed).bytes, 0);
+        let open = Seen { peer: 200 * MSS, in_flight: 0, notsent: 0, ..closed };
         assert_eq!(pace.grant(open).bytes as u64, 102 * MSS);
     }
 
