@@ -116,8 +116,9 @@ impl Pace {
         let window = seen.cwnd.saturating_sub(seen.in_flight).min(seen.peer / mss) * mss;
         // Below one segment it may be waiting for more; above, both windows were open and it has not sent.
         self.holds_back |= window >= mss && seen.notsent >= mss;
-        self.steady |=
-            self.rate > 0 && seen.pacing_rate < self.rate * 2 || seen.acked > STARTING * seen.cwnd * mss;
+        // By the last sample, not by what is believed: that falls slowly from a first burst at the speed of the wire.
+        self.steady |= seen.delivery_rate > 0 && seen.pacing_rate < seen.delivery_rate * 2
+            || seen.acked > STARTING * seen.cwnd * mss;
         self.hurry(seen);
         let ahead = self.ahead(seen);
         let (window, low) = if self.holds_back {
@@ -321,6 +322,17 @@ mod tests {
         assert_eq!(pace.grant(starting).bytes as u64, MSS, "once found");
         let late = Seen { acked: 1 << 30, ..starting };
         assert_eq!(Pace::default().grant(late).bytes as u64, MSS, "or when it has had its time");
+    }
+
+    #[test]
+    fn a_first_burst_does_not_hide_that_a_kernel_still_looks_for_the_rate() {
+        let mut pace = Pace::default();
+        let burst = Seen { in_flight: 10, delivery_rate: 100_000_000, pacing_rate: 289_000_000, ..seen() };
+        pace.grant(burst);
+        let (delivery_rate, pacing_rate) = (1_200_000, 3_470_000);
+        let starting = Seen { cwnd: 100, in_flight: 40, notsent: MSS, acked: 1_000_000, ..burst };
+        let starting = Seen { delivery_rate, pacing_rate, ..starting };
+        assert_eq!(pace.grant(starting).bytes as u64, 49 * MSS);
     }
 
     #[test]
