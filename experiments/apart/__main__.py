@@ -15,13 +15,12 @@ from experiments.common import cli, load, runner, servers, stats, tables
 from experiments.common.errors import ExperimentError
 from experiments.common.report import Check, Report, check
 from experiments.common.servers import Server
-from experiments.fig03.beside import Length
 from experiments.fig03.measure import ORIGIN, write_data
 
 _SIZE = "100B"
 NATIVE, FRESH, POOLED = "native", "fresh", "pooled"
 VARIANTS = (NATIVE, FRESH, POOLED)
-_FULL, _QUICK = Length(20, 1.0), Length(4, 0.5)
+_FULL, _QUICK = runner.Length(20, 1.0), runner.Length(4, 0.5)
 # After wrk has gone its last connection still ends.
 _SETTLE_S = 0.05
 # Issue "Pairs that outlive a flow": no begin waits.

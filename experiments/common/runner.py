@@ -31,6 +31,17 @@ from experiments.common.report import Check, Report
 Results = TypeVar("Results")
 
 
+@dataclass(frozen=True)
+class Length:
+    """How many rounds, of how many seconds."""
+
+    rounds: int = 10
+    seconds: float = 1.0
+
+    def __str__(self) -> str:
+        return f"{self.rounds} of {self.seconds:g} s"
+
+
 @dataclass
 class Facts:
     """What is known of a run besides its figures; may be added to until the report is made."""

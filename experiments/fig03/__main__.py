@@ -12,11 +12,10 @@ from experiments.common.errors import ExperimentError
 from experiments.common.machine import commit
 from experiments.common.report import Report
 from experiments.fig03 import analysis, measure, plan, variants
-from experiments.fig03.beside import Length
 
 _TOOLS = [["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"], ["cc", "--version"]]
 # Quick: two rounds of the checked cells end within 60 s.
-_FULL, _QUICK = Length(10, 2.0), Length(2, 0.5)
+_FULL, _QUICK = runner.Length(10, 2.0), runner.Length(2, 0.5)
 _WARM_S, _QUICK_WARM_S = 1.0, 0.2
 
 

@@ -23,17 +23,6 @@ from experiments.fig03.variants import Started
 
 
 @dataclass(frozen=True)
-class Length:
-    """How many rounds, of how many seconds."""
-
-    rounds: int = 10
-    seconds: float = 1.0
-
-    def __str__(self) -> str:
-        return f"{self.rounds} of {self.seconds:g} s"
-
-
-@dataclass(frozen=True)
 class Plan:
     """What is compared: the variants, native first, in which cells; how one is started; what is judged."""
 
@@ -41,11 +30,11 @@ class Plan:
     cells: tuple[plan.Cell, ...]
     start: Callable[[str, Server, list[str], contextlib.ExitStack], None]
     bounds: Sequence[analysis.Bound]
-    quick: Length
+    quick: runner.Length
 
     def measure(self, arguments: argparse.Namespace) -> tuple[Report, None]:
         """All rounds, and what they say."""
-        length = cli.given(self.quick if arguments.quick else Length(), arguments)
+        length = cli.given(self.quick if arguments.quick else runner.Length(), arguments)
         with runner.facts([["nginx", "-v"], ["wrk", "-v"]], product=True) as facts, net.Hosts() as hosts:
             sums = write_data(hosts.work / "www", tuple(cell.size for cell in self.cells))
             with servers.each(hosts, self.variants, self.start) as ports:

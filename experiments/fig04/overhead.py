@@ -18,16 +18,14 @@ import sys
 from dataclasses import dataclass
 
 from experiments import net
-from experiments.common import cli, load, servers, stats
-from experiments.common.machine import build, machine
+from experiments.common import cli, load, runner, servers, stats, tables
 from experiments.common.report import Check, Report, check
 from experiments.common.servers import Server
 from experiments.fig04.measure import used_ns
 
 VARIANTS = {"forwarder": "forwarder", "gzip": "gzip"}
 SIZES = {"100B": 100, "1MB": 1_000_000}
-_ROUNDS, _ROUND_S = {False: 25, True: 4}, {False: 0.8, True: 0.5}
-_FIRST_PORT = 8001
+_FULL, _QUICK = runner.Length(25, 0.8), runner.Length(4, 0.5)
 
 
 @dataclass(frozen=True)
@@ -43,44 +41,31 @@ _VALUES = tuple(field.name for field in dataclasses.fields(_Sample))
 
 def main() -> None:
     """Measures and prints."""
-    arguments = cli.parser("fig04.overhead", "What does module gzip cost where it does nothing?").parse_args()
-    report = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
-    for one in report.checks:
-        print(f"{one.name}: {one.value} ({one.bound}: {'yes' if one.ok else 'NO'})")
+    parser = cli.parser("fig04.overhead", "What does module gzip cost where it does nothing?")
+    runner.run(parser, _measure, lambda report, _: tables.checks(tables.console(), report))
 
 
-def _run(arguments: argparse.Namespace) -> Report:
-    facts, built = machine(), build([["nginx", "-v"], ["wrk", "-v"]], product=True)
-    rounds, round_s = _ROUNDS[arguments.quick], _ROUND_S[arguments.quick]
+def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:
+    length = _QUICK if arguments.quick else _FULL
     found: dict[tuple[str, bool], dict[str, list[_Sample]]] = {}
-    with net.Hosts() as hosts, contextlib.ExitStack() as undo, cli.progress() as progress:
+    with (
+        runner.facts([["nginx", "-v"], ["wrk", "-v"]], product=True) as facts,
+        net.Hosts() as hosts,
+        servers.each(hosts, tuple(VARIANTS), _start, "types { image/jpeg jpg; }\n") as ports,
+    ):
         www = hosts.work / "www"
         www.mkdir()
         for name, size in SIZES.items():
             (www / f"{name}.jpg").write_bytes(random.Random(name).randbytes(size))
-        ports = {}
-        for number, (variant, module) in enumerate(VARIANTS.items()):
-            folder = hosts.work / variant
-            folder.mkdir()
-            server = Server(hosts.server, folder)
-            undo.callback(server.stop)
-            ports[variant] = _FIRST_PORT + number
-            web = servers.nginx(folder, "types { image/jpeg jpg; }\n" + servers.files(ports[variant], www))
-            command = [sys.executable, "-m", "modnet", "run", "-m", module, "--", *web]
-            server.start(command, {"MODNET_RUNTIME_DIR": str(folder / "rt")})
-            server.await_port(ports[variant])
         cells = [(size, keep) for size in SIZES for keep in (False, True)]
-        task = progress.add_task("rounds", total=len(cells) * rounds * len(VARIANTS))
+        done = facts.task("rounds", len(cells) * length.rounds * len(VARIANTS))
         for size, keep in cells:
             of = found[size, keep] = {variant: [] for variant in VARIANTS}
-            for number in range(rounds):
+            for number in range(length.rounds):
                 for index in stats.order(len(VARIANTS), number):
                     variant = list(VARIANTS)[index]
-                    of[variant].append(_sample(hosts, variant, ports[variant], size, keep, round_s))
-                    progress.advance(task)
+                    of[variant].append(_sample(hosts, variant, ports[variant], size, keep, length.seconds))
+                    done()
     rows = [
         {
             "size": size,
@@ -93,7 +78,12 @@ def _run(arguments: argparse.Namespace) -> Report:
         for variant, samples in of.items()
     ]
     checks = [_check(size, keep, what, of) for (size, keep), of in found.items() for what in _VALUES]
-    return Report(facts, built, {"origin": "random bytes of a fixed seed"}, rows, checks)
+    return facts.report({"origin": "random bytes of a fixed seed"}, rows, checks), None
+
+
+def _start(variant: str, server: Server, web: list[str], _undo: contextlib.ExitStack) -> None:
+    command = [sys.executable, "-m", "modnet", "run", "-m", VARIANTS[variant], "--", *web]
+    server.start(command, {"MODNET_RUNTIME_DIR": str(server.folder / "rt")})
 
 
 def _sample(hosts: net.Hosts, variant: str, port: int, size: str, keep: bool, round_s: float) -> _Sample:

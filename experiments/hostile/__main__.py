@@ -13,18 +13,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rich.table import Table
+
 from experiments import net
-from experiments.common import cli, cpu, load, servers, stats, tables
+from experiments.common import cli, cpu, load, runner, servers, stats, tables
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, machine
 from experiments.common.report import Check, Report, check
 from experiments.common.servers import Server
 from experiments.hostile import plan
 
 _HERE = Path(__file__).parent
 _CONNECTIONS = 8
-_FULL, _QUICK = (10, 2.0), (2, 1.0)
-_PORTS = {plan.NATIVE: (8001, 8002), plan.GZIP: (8003, 8004)}
+_FULL, _QUICK = runner.Length(10, 2.0), runner.Length(2, 1.0)
+_ORIGINS = {plan.NATIVE: 9001, plan.GZIP: 9002}
 
 
 @dataclass
@@ -44,14 +45,13 @@ Results = dict[tuple[str, str], Samples]
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("hostile", "What do hostile clients and servers cost everybody else?")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds (default {_FULL[0]})")
-    arguments = parser.parse_args()
-    report = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
+    cli.add_numbers(parser, _FULL, {"rounds": (1, "rounds")})
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: Results) -> None:
     console = tables.console()
-    made = tables.Table("variant", "attack", "p99, µs", "of none", "requests/s", "core 0 busy", "module, MB")
+    made = Table("variant", "attack", "p99, µs", "of none", "requests/s", "core 0 busy", "module, MB")
     for row in report.rows:
         values = (row["p99_us"], row["p99_ratio"], row["requests_per_s"], row["busy"], row["memory_mb"])
         made.add_row(
@@ -61,52 +61,57 @@ def main() -> None:
     tables.checks(console, report)
 
 
-def _run(arguments: argparse.Namespace) -> Report:
-    rounds, round_s = _QUICK if arguments.quick else _FULL
-    rounds = arguments.rounds or rounds
-    facts, built = machine(), build([["nginx", "-v"], ["wrk", "-v"]], product=True)
-    built["rounds"] = f"{rounds} of {round_s:g} s, {_CONNECTIONS} kept connections"
+def _measure(arguments: argparse.Namespace) -> tuple[Report, Results]:
+    length = cli.given(_QUICK if arguments.quick else _FULL, arguments)
     cells = [(variant, situation) for variant in plan.VARIANTS for situation in plan.SITUATIONS]
     results: Results = {cell: Samples() for cell in cells}
-    with net.Hosts() as hosts, _running(hosts) as registry, cli.progress() as progress:
-        task = progress.add_task("rounds", total=rounds * len(cells))
-        for number in range(rounds):
+    with (
+        runner.facts([["nginx", "-v"], ["wrk", "-v"]], product=True) as facts,
+        net.Hosts() as hosts,
+        _running(hosts) as (ports, registry),
+    ):
+        done = facts.task("rounds", length.rounds * len(cells))
+        for number in range(length.rounds):
             for index in stats.order(len(cells), number):
-                _round(hosts, registry, *cells[index], round_s, results[cells[index]])
-                progress.advance(task)
+                variant, situation = cells[index]
+                place = (ports[variant], _ORIGINS[variant], registry)
+                _round(hosts, place, variant, situation, length.seconds, results[cells[index]])
+                done()
+    facts.build["rounds"] = f"{length}, {_CONNECTIONS} kept connections"
     data = {"origin": "a page of 20 KB, words of a fixed seed"}
-    return Report(facts, built, data, _rows(results), _checks(results))
+    return facts.report(data, _rows(results), _checks(results)), results
 
 
 @contextlib.contextmanager
-def _running(hosts: net.Hosts) -> Iterator[Path]:
-    """nginx and the origin of the attacks, twice: alone, and behind one module. Answers the registry."""
+def _running(hosts: net.Hosts) -> Iterator[tuple[dict[str, int], Path]]:
+    """nginx and the attacks' origin, twice: alone, and behind one module. Answers ports and registry."""
     www = hosts.work / "www"
     www.mkdir()
     words = random.Random(7).choices([f"word{number}" for number in range(200)], k=5000)
     (www / "page.html").write_text(" ".join(words)[:20_000])
     registry = hosts.work / "rt"
-    with contextlib.ExitStack() as undo:
-        for variant, (port, origin) in _PORTS.items():
-            folder = hosts.work / variant
-            folder.mkdir()
-            server = Server(hosts.server, folder)
-            undo.callback(server.stop)
-            web = servers.nginx(folder, "types { text/html html; }\n" + servers.files(port, www))
-            modnet = [sys.executable, "-m", "modnet", "run", "-m", "gzip", "--"]
-            before = [] if variant == plan.NATIVE else modnet
-            environment = {"MODNET_RUNTIME_DIR": str(registry)}
-            server.start([*before, *web], environment)
-            server.await_port(port)
-            server.start([*before, sys.executable, str(_HERE / "origin.py"), str(origin)], environment)
-            server.await_port(origin)
-        yield registry
+
+    def start(variant: str, server: Server, web: list[str], _undo: contextlib.ExitStack) -> None:
+        before = [] if variant == plan.NATIVE else [sys.executable, "-m", "modnet", "run", "-m", "gzip", "--"]
+        environment = {"MODNET_RUNTIME_DIR": str(registry)}
+        server.start([*before, *web], environment)
+        origin = _ORIGINS[variant]
+        server.start([*before, sys.executable, str(_HERE / "origin.py"), str(origin)], environment)
+        server.await_port(origin)
+
+    with servers.each(hosts, plan.VARIANTS, start, "types { text/html html; }\n") as ports:
+        yield ports, registry
 
 
 def _round(
-    hosts: net.Hosts, registry: Path, variant: str, situation: str, round_s: float, into: Samples
+    hosts: net.Hosts,
+    place: tuple[int, int, Path],
+    variant: str,
+    situation: str,
+    round_s: float,
+    into: Samples,
 ) -> None:
-    port, origin = _PORTS[variant]
+    port, origin, registry = place
     with contextlib.ExitStack() as undo:
         if situation != plan.PEACE:
             undo.enter_context(_attack(hosts, situation, port, origin))
@@ -177,4 +182,4 @@ def _checks(results: Results) -> list[Check]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guarded(main))
+    sys.exit(cli.guarded(main))

@@ -18,7 +18,7 @@ _CELLS = tuple(beside.cell(*words) for words in (("1KB", "keep"), ("10KB", "new"
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("joined", "What would be gained by joining a corked header and the file after it?")
-    cli.add_numbers(parser, beside.Length(), {"rounds": (1, "rounds of each cell")})
+    cli.add_numbers(parser, runner.Length(), {"rounds": (1, "rounds of each cell")})
     runner.run(parser, PLAN.measure, beside.show)
 
 
@@ -39,7 +39,7 @@ PLAN = beside.Plan(
     start=_start,
     # What would pay for the paths that have to flush.
     bounds=tuple((cell, JOINED, plan.FORWARDER, "requests_per_s", ">= 1.03") for cell in _CELLS),
-    quick=beside.Length(3, 0.5),
+    quick=runner.Length(3, 0.5),
 )
 
 

@@ -37,7 +37,7 @@ def main() -> None:
 def _show(report: Report, drawn: _Drawn) -> None:
     from experiments.kernel_yank import show
 
-    show.tables(report)
+    show.table(report)
     print(show.png(*drawn))
 
 

@@ -26,7 +26,7 @@ _MODNET = (sys.executable, "-m", "modnet")
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("yield", "What do filter and REPLACE cost against applying the module directly?")
-    cli.add_numbers(parser, beside.Length(), {"rounds": (1, "rounds of each cell")})
+    cli.add_numbers(parser, runner.Length(), {"rounds": (1, "rounds of each cell")})
     runner.run(parser, PLAN.measure, beside.show)
 
 
@@ -71,7 +71,7 @@ PLAN = beside.Plan(
         (beside.cell("1KB", "keep"), PATH, DIRECT, "busy_us", "<= 1.05"),
         (beside.cell("1MB", "new"), PATH, DIRECT, "busy_us", "<= 1.15"),
     ),
-    quick=beside.Length(2, 0.5),
+    quick=runner.Length(2, 0.5),
 )
 
 

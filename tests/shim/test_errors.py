@@ -127,3 +127,59 @@ def test_error_queue(host: Host) -> None:
         out(call(conn.recv, 9, MSG_ERRQUEUE), call(conn.recvmsg, 9, 100, MSG_ERRQUEUE))
         """
     )
+
+
+def test_errno_is_left_alone_where_a_call_succeeds(host: Host) -> None:
+    host.compare(
+        """
+        number = ctypes.byref(ctypes.c_int(1))
+        name, size = ctypes.create_string_buffer(99), ctypes.byref(ctypes.c_int(99))
+        def left(call, *arguments):
+            ctypes.set_errno(77)
+            assert getattr(libc, call)(*arguments) >= 0
+            return ctypes.get_errno()
+        fd = conn.fileno()
+        out(left("send", fd, b"x", 1, 0), left("getpeername", fd, name, size), left("fcntl", fd, 3, 0))
+        out(left("setsockopt", fd, 6, 1, number, 4), left("ioctl", fd, 0x541B, number))
+        out(left("dup2", fd, 99), left("close", 99), left("shutdown", fd, 1), left("close", conn.detach()))
+        """
+    )
+
+
+def test_a_signal_interrupts_a_call_that_waits(host: Host) -> None:
+    host.compare(
+        """
+        hits = []
+        signal.signal(signal.SIGALRM, lambda *_: hits.append(1))
+        signal.siginterrupt(signal.SIGALRM, True)
+        def interrupted(name, *arguments):
+            # Again and again: one that comes before the call would be missed.
+            signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+            result = c(name, *arguments)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            return result
+        fd, room = conn.fileno(), ctypes.create_string_buffer(64)
+        epoll = select.epoll(); epoll.register(conn, select.EPOLLIN)
+        polled = ctypes.create_string_buffer(struct.pack("ihh", fd, 1, 0))
+        out(interrupted("recv", fd, room, 9, 0), interrupted("read", fd, room, 9))
+        out(interrupted("poll", polled, 1, 5000), interrupted("epoll_wait", epoll.fileno(), room, 2, 5000))
+        out(interrupted("accept", listener.fileno(), None, None), len(hits) >= 5)
+        """
+    )
+
+
+def test_what_no_socket_can_do_and_what_no_socket_has(host: Host) -> None:
+    host.compare(
+        """
+        fd, file = conn.fileno(), os.memfd_create("x")
+        out(call(conn.accept), call(os.lseek, fd, 0, 0), call(os.fsync, fd), call(os.ftruncate, fd, 0))
+        out(call(os.pread, fd, 1, 0), call(os.pwrite, fd, b"x", 0), call(os.sendfile, file, fd, 0, 5))
+        out(call(conn.recv, 1, socket.MSG_OOB | socket.MSG_DONTWAIT), call(conn.recv, 0, socket.MSG_DONTWAIT))
+        out(c("recv", fd, None, 5, socket.MSG_DONTWAIT), c("send", fd, None, 5, 0), c("readv", fd, None, 1))
+        out(c("readv", fd, None, -1), c("writev", fd, None, 0), os.fstat(fd).st_mode, os.isatty(fd))
+        out(call(conn.getsockopt, 0, 99), call(conn.getsockopt, 1, 999), call(conn.getsockopt, 999, 1))
+        out(call(conn.setsockopt, 1, 999, 1), call(conn.setsockopt, 6, 999, 1))
+        out(call(conn.setsockopt, 6, 1, b"x"), c("setsockopt", fd, 6, 1, None, -1))
+        out(call(conn.getsockopt, 6, 1, 2), c("getsockopt", fd, 6, 1, None, None))
+        """
+    )

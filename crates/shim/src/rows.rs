@@ -36,7 +36,8 @@ pub const ROWS: &[Row] = &[
         calls: "shutdown",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "the engine carries the half-close across; the pair then ends with its flow",
+        why: "the engine carries the half-close across; the pair then ends with its flow. What comes in after SHUT_RD is thrown \
+              away, as UNIX sockets have it; Linux's TCP would hand it out",
         tests: &["test_shutdown"],
     },
     Row {
