@@ -64,7 +64,7 @@ pub fn yank<'py>(
     if !ours {
         outlet.unlock(holder()).map_err(held)?;
     }
-    Ok(PyBytes::new(py, &[far?, own].concat()))
+    Ok(joined(py, far?, own))
 }
 
 /// Copies the last bytes, likewise.
@@ -76,7 +76,16 @@ pub fn peek<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     let own = outlet.peek(holder(), length).map_err(held)?;
     let asked = Asked { peek: true, ..Asked::yank(length - own.len()) };
-    Ok(PyBytes::new(py, &[further(py, next, asked)?, own].concat()))
+    Ok(joined(py, further(py, next, asked)?, own))
+}
+
+/// What the next module had, and what was here, which may be megabytes: not copied once more where it is all.
+fn joined(py: Python<'_>, mut far: Vec<u8>, mut own: Vec<u8>) -> Bound<'_, PyBytes> {
+    if far.is_empty() {
+        return PyBytes::new(py, &own);
+    }
+    far.append(&mut own);
+    PyBytes::new(py, &far)
 }
 
 /// What the next module has; nothing where there is none, or no flow any more.

@@ -108,9 +108,11 @@ pub fn unsent(socket: BorrowedFd<'_>) -> usize {
 
 fn seen(info: &TcpInfo) -> Seen {
     let on_their_way = (info.unacked + info.retrans).saturating_sub(info.sacked + info.lost);
+    let unacknowledged = info.bytes_sent.saturating_sub(info.bytes_retrans + info.bytes_acked);
     Seen {
         cwnd: info.snd_cwnd.into(),
         in_flight: on_their_way.into(),
+        peer: u64::from(info.snd_wnd).saturating_sub(unacknowledged),
         mss: info.snd_mss.into(),
         notsent: info.notsent_bytes.into(),
         delivery_rate: info.delivery_rate,
