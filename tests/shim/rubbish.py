@@ -13,9 +13,9 @@ from pathlib import Path
 
 BYTES = 128 + 4096 // 8 + 64 * 4096
 WORDS_AT = 128 + 4096 // 8
-ACCEPTED = struct.pack("<I", 1)
+ACCEPTED = struct.pack("<I", 2)
 # The bits that mean something, alone and together, and what means nothing.
-RUBBISH = (0, 1, 2, 4, 8, 16, 20, 9, 12, 31, 0xFFFFFFFF, 0x80000000)
+RUBBISH = (0, 1, 2, 4, 8, 16, 20, 9, 12, 31, 33, 0xFFFFFFFF, 0x80000000)
 
 
 class Rubbish:
@@ -84,7 +84,7 @@ class Rubbish:
         while not self._stop.is_set():
             # Mostly the slots that are in use: the first ones.
             slot = self.draw.randrange(64 if self.draw.random() < 0.9 else 4096)
-            at = self.draw.choice((WORDS_AT + 64 * slot, 64, 128 + slot // 8 // 8 * 8))
+            at = self.draw.choice((WORDS_AT + 64 * slot, WORDS_AT + 64 * slot + 4, 64, 128 + slot // 8 // 8 * 8))
             memory[at : at + 4] = struct.pack("<I", self.draw.choice(RUBBISH))
             self.written += 1
         memory.close()

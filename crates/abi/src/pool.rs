@@ -14,7 +14,7 @@ pub const SLOTS_PER_WORD: usize = 64;
 /// Bytes of the memfd.
 pub const POOL_BYTES: usize = size_of::<PoolPage>();
 /// What the module writes into [`PoolPage::accepted`]; changes with every change of layout or meaning.
-pub const ACCEPTED: u32 = 1;
+pub const ACCEPTED: u32 = 2;
 
 /// Client: nothing more will be written into the pair or read from it.
 pub const CLOSED: u32 = 1;
@@ -26,11 +26,25 @@ pub const DIRTY: u32 = 4;
 pub const DONE: u32 = 8;
 /// Module: left is closed; the slot may get a new pair.
 pub const FREE: u32 = 16;
+/// Client, with [`CLOSED`]: it has said in [`Slot::heard`] how much it has read.
+pub const COUNTED: u32 = 32;
 
 /// A word with a cache line of its own: the two sides write on different cores.
 #[repr(C, align(64))]
 #[derive(Debug)]
 pub struct Line(pub AtomicU32);
+
+/// What both sides know of one pair. Counts are of all bytes since the pair was made, and wrap.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Slot {
+    /// Whose the pair is.
+    pub word: AtomicU32,
+    /// Module: bytes read from left.
+    pub taken: AtomicU32,
+    /// Client: bytes read from near, said before it closes with [`COUNTED`].
+    pub heard: AtomicU32,
+}
 
 /// The shared memory. All zeroes is where it begins.
 #[repr(C)]
@@ -42,8 +56,8 @@ pub struct PoolPage {
     pub bell: Line,
     /// One bit per slot: closed with nothing left to read, so that no event of its own tells.
     pub closed: [AtomicU64; SLOTS / SLOTS_PER_WORD],
-    /// One word per slot.
-    pub words: [Line; SLOTS],
+    /// The pairs.
+    pub slots: [Slot; SLOTS],
 }
 
 const _: () = assert!(SLOTS.is_multiple_of(SLOTS_PER_WORD));

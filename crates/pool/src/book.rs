@@ -28,7 +28,8 @@ pub trait System {
     fn close(&self, fd: i32);
     /// Whether bytes lie unread in it (FIONREAD); true where that cannot be told.
     fn holds_bytes(&self, fd: i32) -> bool;
-    /// Whether bytes that were written have not been read yet (SIOCOUTQ); false where that cannot be told: then it rings.
+    /// Whether bytes that were written have not been read yet (SIOCOUTQ); false where that cannot be told: then it rings. Asked
+    /// only about pairs whose bytes nobody counts.
     fn is_unread(&self, fd: i32) -> bool;
     /// Whether the other end is closed.
     fn is_hung_up(&self, fd: i32) -> bool;
@@ -36,6 +37,15 @@ pub trait System {
     fn ring(&self);
     /// Counts.
     fn count(&self, fate: Fate);
+}
+
+/// What a client that sees every byte of its near sockets has counted of one pair, since it was made; it wraps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes written to near.
+    pub written: u32,
+    /// Bytes read from near.
+    pub read: u32,
 }
 
 /// Why a pair cannot be used again.
@@ -158,6 +168,8 @@ impl Book {
             self.pending.insert(slot);
         }
         let slot = self.used.insert_any()?;
+        // Before the module can have the pair.
+        shared.taken(slot).store(0, Ordering::Relaxed);
         word::begin(shared.word(slot));
         Some(Taken { lease: Lease(slot), near: None })
     }
@@ -186,16 +198,31 @@ impl Book {
     }
 
     /// The flow is over on this side, in order; `near` belongs to the book from here on. Everything was written before.
-    pub fn close(&self, shared: &impl Shared, lease: Lease, near: i32, system: &impl System) {
+    /// `tally`: what was counted, by a client that can; it costs no call then.
+    pub fn close(
+        &self,
+        shared: &impl Shared,
+        lease: Lease,
+        near: i32,
+        tally: Option<Tally>,
+        system: &impl System,
+    ) {
         let slot = lease.0;
         if self.ended.load(Ordering::Relaxed) {
             self.ordinary(shared, lease, system);
             system.close(near);
             return;
         }
-        if word::close(shared.word(slot)) {
+        if let Some(tally) = tally {
+            shared.heard(slot).store(tally.read, Ordering::Relaxed);
+        }
+        if word::close(shared.word(slot), tally.is_some()) {
+            let is_unread = match tally {
+                Some(tally) => shared.taken(slot).load(Ordering::Relaxed) != tally.written,
+                None => system.is_unread(near),
+            };
             // What is unread brings the module by without a bell.
-            if !system.is_unread(near) && bell::ring(shared, slot) {
+            if !is_unread && bell::ring(shared, slot) {
                 system.ring();
             }
             self.keep(slot, near);

@@ -13,6 +13,8 @@ struct Page {
     bell: AtomicU32,
     closed: Vec<AtomicU64>,
     words: Vec<AtomicU32>,
+    taken: Vec<AtomicU32>,
+    heard: Vec<AtomicU32>,
 }
 
 impl Shared for Page {
@@ -24,6 +26,12 @@ impl Shared for Page {
     }
     fn word(&self, slot: usize) -> &AtomicU32 {
         &self.words[slot]
+    }
+    fn taken(&self, slot: usize) -> &AtomicU32 {
+        &self.taken[slot]
+    }
+    fn heard(&self, slot: usize) -> &AtomicU32 {
+        &self.heard[slot]
     }
 }
 
@@ -71,6 +79,8 @@ impl Client {
             bell: AtomicU32::new(0),
             closed: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
             words: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            taken: (0..SLOTS).map(|_| AtomicU32::new(7)).collect(),
+            heard: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
         };
         Self { book: Book::new(), page, kernel: Kernel::default(), next: 100 }
     }
@@ -87,7 +97,7 @@ impl Client {
     }
 
     fn close(&self, lease: Lease, near: i32) {
-        self.book.close(&self.page, lease, near, &self.kernel);
+        self.book.close(&self.page, lease, near, None, &self.kernel);
     }
 
     fn word(&self, slot: u32) -> &AtomicU32 {
@@ -364,4 +374,29 @@ fn a_module_that_writes_rubbish_costs_pairs_and_nothing_else() {
     }
     client.book.end(&client.kernel);
     assert_eq!(client.open(), flows.len(), "only what flows still hold is open");
+}
+
+#[test]
+fn who_counts_asks_nobody_what_was_read() {
+    let mut client = Client::new();
+    for (written, rings) in [(5, 1), (9, 1), (10, 2)] {
+        let (lease, near, is_new) = client.begin();
+        let slot = lease.slot() as usize;
+        if is_new {
+            assert_eq!(client.page.taken[slot].load(Ordering::Relaxed), 0, "another pair's count");
+        }
+        // The module has read 5 of 5, 5 of 9, 10 of 10; the kernel would say the contrary.
+        client.page.taken[slot].store(if written == 10 { 10 } else { 5 }, Ordering::Relaxed);
+        if written != 9 {
+            client.kernel.unread.borrow_mut().insert(near);
+        }
+        let tally = Tally { written, read: 3 };
+        client.book.close(&client.page, lease, near, Some(tally), &client.kernel);
+        assert_eq!(*client.kernel.rings.borrow(), rings, "{written} written");
+        assert!(word::is_closed(client.word(slot as u32)) && word::is_counted(client.word(slot as u32)));
+        assert_eq!(client.page.heard[slot].load(Ordering::Relaxed), 3);
+        client.page.bell.store(0, Ordering::Relaxed);
+        client.kernel.unread.borrow_mut().clear();
+        word::done(client.word(slot as u32));
+    }
 }

@@ -21,7 +21,11 @@
 //!
 //! No close is lost: the module looks for `CLOSED` after each read that found less than it asked for; the client looks,
 //! after `CLOSED`, whether everything was read. One of them sees the other. If the client sees that nothing waits it
-//! rings ([`bell`]). Where either process dies the kernel hangs the sockets up, which needs no word.
+//! rings ([`bell`]).
+//!
+//! What was read, the kernel tells (SIOCOUTQ), or memory: the module adds what it reads of left to `taken`, and a client that
+//! counts what it reads of near says so with `COUNTED` and `heard` ([`book::Tally`]). A module towards the next one counts, so that
+//! two look-ups in the kernel a flow are none; the shim cannot, since not every read goes through it. Where either process dies the kernel hangs the sockets up, which needs no word.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -46,5 +50,5 @@ pub mod set;
 pub mod shared;
 pub mod word;
 
-pub use book::{Book, Fate, Lease, System, Taken};
+pub use book::{Book, Fate, Lease, System, Taken, Tally};
 pub use shared::{Shared, SLOTS};

@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use crate::book::{Book, Fate, Lease, System};
+use crate::book::{Book, Fate, Lease, System, Tally};
 use crate::shared::{Shared, SLOTS};
 use crate::{bell, word};
 use modnet_abi::pool::{DONE, FREE};
@@ -43,9 +43,12 @@ impl Way {
 
 /// Shared memory, one pair, and what wakes the module.
 struct World {
+    counts: bool,
     bell: AtomicU32,
     closed: AtomicU64,
     words: [AtomicU32; SLOTS],
+    taken: [AtomicU32; SLOTS],
+    heard: [AtomicU32; SLOTS],
     out: Way,
     back: Way,
     event: AtomicBool,
@@ -57,10 +60,18 @@ struct World {
 
 impl World {
     fn new() -> Arc<Self> {
+        Self::whose_client(false)
+    }
+
+    /// One whose client counts, or not.
+    fn whose_client(counts: bool) -> Arc<Self> {
         Arc::new(Self {
+            counts,
             bell: AtomicU32::new(0),
             closed: AtomicU64::new(0),
             words: core::array::from_fn(|_| AtomicU32::new(0)),
+            taken: core::array::from_fn(|_| AtomicU32::new(0)),
+            heard: core::array::from_fn(|_| AtomicU32::new(0)),
             out: Way::new(),
             back: Way::new(),
             event: AtomicBool::new(false),
@@ -94,6 +105,12 @@ impl Shared for World {
     fn word(&self, slot: usize) -> &AtomicU32 {
         &self.words[slot]
     }
+    fn taken(&self, slot: usize) -> &AtomicU32 {
+        &self.taken[slot]
+    }
+    fn heard(&self, slot: usize) -> &AtomicU32 {
+        &self.heard[slot]
+    }
 }
 
 impl System for World {
@@ -104,7 +121,8 @@ impl System for World {
         }
     }
     fn holds_bytes(&self, fd: i32) -> bool {
-        fd == NEAR && (self.out.is_unread() || self.back.is_unread())
+        // Who counts believes the module, as `engine/steal/towards` does.
+        !self.counts && fd == NEAR && (self.out.is_unread() || self.back.is_unread())
     }
     fn is_unread(&self, _fd: i32) -> bool {
         self.out.is_unread()
@@ -125,6 +143,9 @@ struct Module {
     dirty: bool,
     left_closed: bool,
     ended: Vec<u32>,
+    /// Bytes read and written, of this pair.
+    taken: u32,
+    given: u32,
     answers: bool,
     /// Steps until it dies.
     steps: Option<usize>,
@@ -171,6 +192,8 @@ impl Module {
             }
             for byte in world.out.read() {
                 assert_eq!(byte, flow, "a byte of another flow");
+                self.taken += 1;
+                world.taken(0).store(self.taken, Ordering::Relaxed);
             }
             if self.dies() {
                 return;
@@ -178,7 +201,12 @@ impl Module {
             if hung_up || closed {
                 self.flow = None;
                 self.ended.push(flow);
-                if hung_up || world.back.is_unread() {
+                let unread = if word::is_counted(world.word(0)) {
+                    world.heard(0).load(Ordering::Relaxed) != self.given
+                } else {
+                    world.back.is_unread()
+                };
+                if hung_up || unread {
                     self.close_left(world);
                 } else {
                     word::done(world.word(0));
@@ -187,6 +215,7 @@ impl Module {
             }
             if self.answers {
                 self.answers = false;
+                self.given += 1;
                 world.back.write(flow);
             }
             if self.dirty || !word::is_closed_now(world.word(0)) {
@@ -216,6 +245,11 @@ impl Module {
     }
 }
 
+/// What a client that counts says; None: one that does not.
+fn tally(counts: bool, written: u32) -> Option<Tally> {
+    counts.then_some(Tally { written, read: 0 })
+}
+
 fn begin(world: &World, book: &Book) -> Lease {
     let taken = book.take(world, world).unwrap();
     assert!(taken.near.is_none() && taken.lease.slot() == 0);
@@ -225,8 +259,14 @@ fn begin(world: &World, book: &Book) -> Lease {
 
 #[test]
 fn no_close_is_lost() {
-    loom::model(|| {
-        let world = World::new();
+    for counts in [false, true] {
+        no_close_is_lost_where(counts);
+    }
+}
+
+fn no_close_is_lost_where(counts: bool) {
+    loom::model(move || {
+        let world = World::whose_client(counts);
         let book = Book::new();
         let lease = begin(&world, &book);
         let theirs = Arc::clone(&world);
@@ -237,7 +277,7 @@ fn no_close_is_lost() {
             module
         });
         world.write(1);
-        book.close(&*world, lease, NEAR, &*world);
+        book.close(&*world, lease, NEAR, tally(counts, 1), &*world);
         let mut module = module.join().unwrap();
         module.work_off(&world);
         assert_eq!((module.ended, world.words[0].load(Ordering::Relaxed)), (vec![1], DONE));
@@ -246,9 +286,9 @@ fn no_close_is_lost() {
 
 #[test]
 fn a_pair_is_used_again_only_when_it_is_clean() {
-    for answers in [false, true] {
+    for (answers, counts) in [(false, false), (false, true), (true, false), (true, true)] {
         loom::model(move || {
-            let world = World::new();
+            let world = World::whose_client(counts);
             let book = Book::new();
             let lease = begin(&world, &book);
             let theirs = Arc::clone(&world);
@@ -258,14 +298,14 @@ fn a_pair_is_used_again_only_when_it_is_clean() {
                 module.turn(&theirs);
                 module
             });
-            book.close(&*world, lease, NEAR, &*world);
+            book.close(&*world, lease, NEAR, tally(counts, 0), &*world);
             let again = book.take(&*world, &*world).unwrap();
             let reused = again.near.is_some();
             if reused {
                 assert!(!world.back.is_unread(), "the next flow would read what was for the last");
                 world.begins.lock().unwrap().push(2);
                 world.write(2);
-                book.close(&*world, again.lease, NEAR, &*world);
+                book.close(&*world, again.lease, NEAR, tally(counts, 1), &*world);
             } else {
                 // Of the other slot, which nobody uses here.
                 book.undo(&*world, again, &*world);
@@ -297,7 +337,7 @@ fn the_networks_end_and_the_applications_close_agree_who_was_first() {
             module
         });
         world.write(1);
-        book.close(&*world, lease, NEAR, &*world);
+        book.close(&*world, lease, NEAR, None, &*world);
         let mut module = module.join().unwrap();
         module.work_off(&world);
         assert_eq!(module.ended, [1]);
@@ -318,7 +358,7 @@ fn an_idle_pair_goes_to_one_of_both() {
         let book = Book::new();
         let lease = begin(&world, &book);
         world.begins.lock().unwrap().clear();
-        book.close(&*world, lease, NEAR, &*world);
+        book.close(&*world, lease, NEAR, None, &*world);
         word::done(world.word(0));
         let theirs = Arc::clone(&world);
         let module = thread::spawn(move || word::withdraw(theirs.word(0)));
@@ -345,7 +385,7 @@ fn a_client_that_dies_at_any_step_leaves_no_flow_behind() {
             // The steps of `Book::close`.
             let steps: [&dyn Fn(); 4] = [
                 &|| world.write(1),
-                &|| assert!(word::close(world.word(0))),
+                &|| assert!(word::close(world.word(0), false)),
                 &|| assert!(bell::ring(&*world, 0)),
                 &|| System::ring(&*world),
             ];
@@ -375,7 +415,7 @@ fn a_module_that_dies_at_any_step_leaves_no_descriptor_behind() {
                 module.turn(&theirs);
             });
             world.write(1);
-            book.close(&*world, lease, NEAR, &*world);
+            book.close(&*world, lease, NEAR, None, &*world);
             // Idle or pending: the client finds the connection broken and ends the book.
             book.harvest(&*world, &*world, 1);
             module.join().unwrap();
@@ -392,7 +432,7 @@ fn two_threads_never_get_the_same_slot() {
         let world = World::new();
         let book = Arc::new(Book::new());
         let lease = begin(&world, &book);
-        book.close(&*world, lease, NEAR, &*world);
+        book.close(&*world, lease, NEAR, None, &*world);
         word::done(world.word(0));
         book.harvest(&*world, &*world, 1);
         let (their_world, their_book) = (Arc::clone(&world), Arc::clone(&book));
@@ -412,7 +452,7 @@ fn a_close_beside_the_end_keeps_nothing() {
         let lease = begin(&world, &book);
         let (their_world, their_book) = (Arc::clone(&world), Arc::clone(&book));
         let other = thread::spawn(move || their_book.end(&*their_world));
-        book.close(&*world, lease, NEAR, &*world);
+        book.close(&*world, lease, NEAR, None, &*world);
         other.join().unwrap();
         assert_eq!((world.near_closed.load(Ordering::Relaxed), book.kept()), (1, 0));
     });

@@ -20,6 +20,10 @@ pub trait Shared {
     fn closed(&self, place: usize) -> &AtomicU64;
     /// A slot's word.
     fn word(&self, slot: usize) -> &AtomicU32;
+    /// How many bytes the module has read of a slot's pair.
+    fn taken(&self, slot: usize) -> &AtomicU32;
+    /// How many bytes the client has read of it.
+    fn heard(&self, slot: usize) -> &AtomicU32;
 }
 
 #[cfg(not(all(test, loom)))]
@@ -31,6 +35,12 @@ impl Shared for modnet_abi::pool::PoolPage {
         &self.closed[place]
     }
     fn word(&self, slot: usize) -> &AtomicU32 {
-        &self.words[slot].0
+        &self.slots[slot].word
+    }
+    fn taken(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].taken
+    }
+    fn heard(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].heard
     }
 }

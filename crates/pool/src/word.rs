@@ -1,6 +1,6 @@
 //! The transitions of one word; the table stands in the crate's description. Each is one atomic step.
 
-use modnet_abi::pool::{CLOSED, DIRTY, DONE, FREE, ORDINARY};
+use modnet_abi::pool::{CLOSED, COUNTED, DIRTY, DONE, FREE, ORDINARY};
 
 use crate::atomic::{fence, AtomicU32, Ordering};
 
@@ -22,10 +22,11 @@ pub fn undo(word: &AtomicU32) {
     word.store(DONE, Ordering::Release);
 }
 
-/// The client's last step of a flow, after its last write. False: the module was first, near is to be closed.
+/// The client's last step of a flow, after its last write; `counted`: it has said how much it has read. False: the module
+/// was first, near is to be closed.
 #[must_use]
-pub fn close(word: &AtomicU32) -> bool {
-    let old = word.fetch_or(CLOSED, Ordering::SeqCst);
+pub fn close(word: &AtomicU32, counted: bool) -> bool {
+    let old = word.fetch_or(if counted { CLOSED | COUNTED } else { CLOSED }, Ordering::SeqCst);
     // With the one in `is_closed_now`: either the module sees CLOSED, or the caller sees that everything was read.
     fence(Ordering::SeqCst);
     old & (DIRTY | FREE) == 0
@@ -65,7 +66,13 @@ pub fn is_closed(word: &AtomicU32) -> bool {
     word.load(Ordering::Acquire) & (CLOSED | ORDINARY) == CLOSED
 }
 
-/// The same, after a read that found less than it asked for: see [`close`].
+/// Whether the client, which has closed, has said how much it has read.
+#[must_use]
+pub fn is_counted(word: &AtomicU32) -> bool {
+    word.load(Ordering::Acquire) & COUNTED != 0
+}
+
+/// The same as [`is_closed`], after a read that found less than it asked for: see [`close`].
 #[must_use]
 pub fn is_closed_now(word: &AtomicU32) -> bool {
     fence(Ordering::SeqCst);

@@ -27,6 +27,8 @@ pub struct Release {
     pub again: Option<u64>,
     /// The poller is to look anew: only then does the kernel note that somebody waits for room.
     pub rearm: bool,
+    /// Bytes that the kernel has taken, in all.
+    pub given: usize,
 }
 
 impl Release {
@@ -67,7 +69,10 @@ impl Release {
         let grant = self.grant(right, is_tcp);
         let sent = (grant.bytes > 0).then(|| {
             outlet.send(grant.bytes, |pieces, bytes, all| match send(right.as_fd(), pieces, more && all) {
-                Ok(count) => (count, Ok(all && count == bytes)),
+                Ok(count) => {
+                    self.given = self.given.wrapping_add(count);
+                    (count, Ok(all && count == bytes))
+                }
                 Err(error) => (0, Err(error)),
             })
         });

@@ -33,6 +33,12 @@ pub fn are_under_way() -> bool {
     UNDER_WAY.load(Ordering::Acquire) != 0
 }
 
+/// Whether a child may live in this memory: begun, and not known to be over. It is counted before such a child is made.
+#[inline]
+pub fn is_any_under_way() -> bool {
+    UNDER_WAY.load(Ordering::Relaxed) != 0
+}
+
 /// Runs `call`, which may make a child that has its own copies of our descriptors.
 pub fn around<T>(call: impl FnOnce() -> T) -> T {
     let Some(me) = begin() else { return call() };
@@ -44,6 +50,13 @@ pub fn around<T>(call: impl FnOnce() -> T) -> T {
         process::notice_fork();
     }
     result
+}
+
+/// Runs `call`, which may make a child that goes on in this memory when the call is over: nobody tells when it ends, so that pairs
+/// are fresh from now on.
+pub fn beside<T>(call: impl FnOnce() -> T) -> T {
+    begin();
+    call()
 }
 
 fn is_over() {
@@ -78,7 +91,7 @@ pub fn vfork_begins() {
 /// Whether this thread has come back from a vfork. Costs a comparison where none is under way.
 #[inline]
 pub fn settle() {
-    if UNDER_WAY.load(Ordering::Relaxed) != 0 {
+    if is_any_under_way() {
         settle_now();
     }
 }

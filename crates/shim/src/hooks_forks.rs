@@ -79,7 +79,11 @@ hooks! {
         parent: *mut pid_t, tls: *mut c_void, child: *mut pid_t
     ) -> c_int {
         let native = || native!(CLONE(begin, stack, flags, argument, parent, tls, child));
-        if flags & libc::CLONE_FILES == 0 { forks::around(native) } else { native() }
+        match flags & (libc::CLONE_FILES | libc::CLONE_VM | libc::CLONE_VFORK) {
+            libc::CLONE_VM => forks::beside(native),
+            some if some & libc::CLONE_FILES == 0 => forks::around(native),
+            _ => native(),
+        }
     }
 
     fn fdopen(fd: c_int, mode: *const c_char) -> *mut libc::FILE {

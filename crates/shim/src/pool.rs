@@ -209,7 +209,7 @@ impl Seat {
     fn close(self, near: i32) {
         let Self { connection, lease } = self;
         match connection.page() {
-            Some(page) => connection.book.close(page, lease, near, &Calls(connection.index())),
+            Some(page) => connection.book.close(page, lease, near, None, &Calls(connection.index())),
             None => numbers::drop_kept(near),
         }
     }

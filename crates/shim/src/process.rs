@@ -77,8 +77,11 @@ pub fn notice_fork() {
     }
 }
 
-/// Compares the two numbers of this thread. libc keeps its own current in a fork's child, and in a vfork's it cannot.
+/// Compares the two numbers of this thread, if a fork of any kind is under way: else there is no such child, and no call. libc keeps its own current in a fork's child, and in a vfork's it cannot.
 fn is_vfork_child() -> bool {
+    if !forks::is_any_under_way() {
+        return false;
+    }
     let mut clock: libc::clockid_t = 0;
     // SAFETY: our own thread; the clock's number is written here. It holds the complement of libc's thread number, shifted by three.
     let asked = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };

@@ -107,9 +107,9 @@ mod tests {
     fn both_sides_see_the_same_memory_and_it_begins_with_zeroes() {
         let (ours, fd) = Page::new().unwrap();
         let theirs = Page::offered(fd).unwrap();
-        assert!(ours.words.iter().all(|word| word.0.load(Ordering::Relaxed) == 0));
-        ours.words[7].0.store(5, Ordering::Relaxed);
-        assert_eq!(theirs.words[7].0.load(Ordering::Relaxed), 5);
+        assert!(ours.slots.iter().all(|slot| slot.word.load(Ordering::Relaxed) == 0));
+        ours.slots[7].word.store(5, Ordering::Relaxed);
+        assert_eq!(theirs.slots[7].word.load(Ordering::Relaxed), 5);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! This module's pairs towards the next one: the client's half of `modnet-pool`, with this process' system calls.
 //!
 //! One [`Towards`] per connection. Flows hold a [`Seat`]; a connection that is gone ends the book, and flows that
-//! still run end the ordinary way. Used by one worker at a time.
+//! still run end the ordinary way. Used by one worker at a time. Every byte of a near socket passes the worker, which counts it:
+//! so memory tells what was read, and the kernel is not asked (`modnet-pool`, `Tally`).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use modnet_abi::pool::ACCEPTED;
+use modnet_abi::pool::{ACCEPTED, SLOTS};
 use modnet_abi::steal::{Entry, BEGIN, NEW, NO_SLOT};
-use modnet_pool::{Book, Fate, Lease, System, Taken};
+use modnet_pool::{Book, Fate, Lease, System, Taken, Tally};
 
 use super::page::Page;
 use crate::poll::Waker;
@@ -23,6 +24,8 @@ pub struct Towards {
     page: Page,
     bell: Waker,
     book: Book,
+    /// What was counted of each slot's pair, while no flow has it: [`Tally::written`] above, [`Tally::read`] below.
+    tallies: Box<[AtomicU64]>,
     stats: Arc<Stats>,
     /// Descriptors without a flow, of the whole process, and how many of them are here.
     spare: Arc<AtomicU64>,
@@ -37,7 +40,19 @@ impl Towards {
     pub fn new(stats: Arc<Stats>, spare: Arc<AtomicU64>) -> io::Result<(Arc<Self>, OwnedFd)> {
         let (page, memory) = Page::new()?;
         let (bell, book, counted) = (Waker::new()?, Book::new(), AtomicUsize::new(0));
-        Ok((Arc::new(Self { page, bell, book, stats, spare, counted }), memory))
+        let tallies = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        Ok((Arc::new(Self { page, bell, book, tallies, stats, spare, counted }), memory))
+    }
+
+    fn tally(&self, lease: &Lease) -> Tally {
+        let both = self.tallies[lease.slot() as usize].load(Ordering::Relaxed);
+        #[allow(clippy::cast_possible_truncation)] // the lower half
+        Tally { written: (both >> 32) as u32, read: both as u32 }
+    }
+
+    fn keep(&self, lease: &Lease, tally: Tally) {
+        let both = u64::from(tally.written) << 32 | u64::from(tally.read);
+        self.tallies[lease.slot() as usize].store(both, Ordering::Relaxed);
     }
 
     /// The eventfd.
@@ -80,12 +95,12 @@ impl System for Towards {
         // SAFETY: the book gives away what it kept, once.
         drop(unsafe { OwnedFd::from_raw_fd(fd) });
     }
-    fn holds_bytes(&self, fd: i32) -> bool {
-        // SAFETY: the book's, and open.
-        sock::unread(unsafe { BorrowedFd::borrow_raw(fd) }).is_none_or(|count| count > 0)
+    fn holds_bytes(&self, _: i32) -> bool {
+        // It was given back by a module, which has compared what it wrote with what was read here.
+        false
     }
     fn is_unread(&self, fd: i32) -> bool {
-        // SAFETY: as above.
+        // SAFETY: the book's, and open.
         sock::unsent(unsafe { BorrowedFd::borrow_raw(fd) }).is_some_and(|count| count > 0)
     }
     fn is_hung_up(&self, fd: i32) -> bool {
@@ -113,18 +128,42 @@ impl System for Towards {
 pub struct Seat {
     towards: Arc<Towards>,
     lease: Option<Lease>,
+    tally: Tally,
     /// It had a flow before: the worker watches its near socket already.
     pub again: bool,
 }
 
 impl Seat {
+    fn new(towards: Arc<Towards>, lease: Lease, again: bool) -> Self {
+        let tally = if again { towards.tally(&lease) } else { Tally::default() };
+        Self { towards, lease: Some(lease), tally, again }
+    }
+
+    /// So many bytes were read from near: every one has to be told.
+    pub fn read(&mut self, count: usize) {
+        self.tally.read = self.tally.read.wrapping_add(wrapped(count));
+    }
+
+    /// So many bytes were written to near: every one has to be told.
+    pub fn wrote(&mut self, count: usize) {
+        self.tally.written = self.tally.written.wrapping_add(wrapped(count));
+    }
+
     /// The flow has ended in order and everything was written to `near`, which goes back into the book.
     pub fn close(mut self, near: OwnedFd) {
         if let Some(lease) = self.lease.take() {
-            self.towards.book.close(&*self.towards.page, lease, near.into_raw_fd(), &*self.towards);
-            self.towards.settle();
+            let towards = &self.towards;
+            towards.keep(&lease, self.tally);
+            towards.book.close(&*towards.page, lease, near.into_raw_fd(), Some(self.tally), &**towards);
+            towards.settle();
         }
     }
+}
+
+/// A count as tallies have it.
+#[allow(clippy::cast_possible_truncation)] // they wrap
+pub fn wrapped(count: usize) -> u32 {
+    count as u32
 }
 
 impl Drop for Seat {
@@ -157,18 +196,12 @@ impl Place {
         if let Some(near) = taken.near {
             // SAFETY: the book gives away what it kept, once.
             let near = unsafe { OwnedFd::from_raw_fd(near) };
-            return Ok(Self {
-                seat: Some(Seat { towards, lease: Some(taken.lease), again: true }),
-                near,
-                far: None,
-            });
+            return Ok(Self { seat: Some(Seat::new(towards, taken.lease, true)), near, far: None });
         }
         match sock::pair() {
-            Ok((near, far)) => Ok(Self {
-                seat: Some(Seat { towards, lease: Some(taken.lease), again: false }),
-                near,
-                far: Some(far),
-            }),
+            Ok((near, far)) => {
+                Ok(Self { seat: Some(Seat::new(towards, taken.lease, false)), near, far: Some(far) })
+            }
             Err(error) => {
                 towards.book.undo(&*towards.page, taken, &*towards);
                 Err(error)

@@ -4,7 +4,7 @@
 //! towards the next module. What the poller saw of a pair between two flows is remembered for the next.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -43,6 +43,9 @@ pub struct Pair {
     unread: bool,
     /// The network's end was shown: the flow ends the ordinary way.
     dirty: bool,
+    /// Bytes read from it and written to it, since it was made.
+    taken: u32,
+    given: u32,
     /// Its inode, once somebody has asked.
     inode: Option<u32>,
 }
@@ -68,7 +71,34 @@ impl Pair {
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
         let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
-        Self { left, room, flow: None, seat, early, hung_up, closed, unread, dirty, inode: None }
+        let (taken, given) = (0, 0);
+        Self {
+            left,
+            room,
+            flow: None,
+            seat,
+            early,
+            hung_up,
+            closed,
+            unread,
+            dirty,
+            taken,
+            given,
+            inode: None,
+        }
+    }
+
+    /// So many bytes were read from it: every one has to be told, before it is asked whether the client has closed.
+    pub fn took(&mut self, count: usize) {
+        if let Some(seat) = &self.seat {
+            self.taken = self.taken.wrapping_add(towards::wrapped(count));
+            seat.page.taken(seat.slot).store(self.taken, Ordering::Relaxed);
+        }
+    }
+
+    /// So many bytes were written to it: every one has to be told.
+    pub fn gave(&mut self, count: usize) {
+        self.given = self.given.wrapping_add(towards::wrapped(count));
     }
 
     /// Which socket it is, for who has the other end; None where the system does not tell.
@@ -111,7 +141,11 @@ impl Pair {
             return None;
         }
         self.closed = true;
-        self.unread = sock::unsent(self.left.as_fd()).is_none_or(|count| count > 0);
+        self.unread = if word::is_counted(seat.word()) {
+            seat.page.heard(seat.slot).load(Ordering::Relaxed) != self.given
+        } else {
+            sock::unsent(self.left.as_fd()).is_none_or(|count| count > 0)
+        };
         Some(Ready { hang_up: true, failed: self.unread, ..Ready::default() })
     }
 
@@ -236,7 +270,7 @@ impl Unread {
     }
 }
 
-/// Right, and everything that belongs to one connection.
+/// Right, and everything that belongs to one connection. What few flows have is boxed: a short connection costs what this weighs.
 pub struct Flow {
     /// Unique in this process.
     pub id: u64,
@@ -263,15 +297,15 @@ pub struct Flow {
     /// The real socket's TCP state; None where there are no hooks that could ask.
     pub tcp: Option<Arc<Watch>>,
     /// While somebody takes bytes back.
-    pub frozen: Option<super::yanking::Frozen>,
+    pub frozen: Option<Box<super::yanking::Frozen>>,
     /// The real socket, which a later module serves: for `tcp`.
     pub real: Option<OwnedFd>,
     /// By way: bytes that came along when the flow was yielded, to be read before those of the socket.
-    pub carried: [Unread; 2],
+    carried: Option<Box<[Unread; 2]>>,
     /// Its module has bounded what the real socket keeps unsent.
     pub limits_unsent: bool,
     /// It is to be yielded, as soon as the hook has returned.
-    pub yielding: Option<Yield>,
+    pub yielding: Option<Box<Yield>>,
     /// Where what is outbound may be revoked.
     pub late: Option<Box<Late>>,
     /// The timer that is set, in the worker's nanoseconds.
@@ -308,7 +342,7 @@ impl Flow {
             tcp: None,
             frozen: None,
             real: None,
-            carried: Default::default(),
+            carried: None,
             limits_unsent: false,
             yielding: None,
             late: None,
@@ -316,6 +350,20 @@ impl Flow {
             wake: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
+        }
+    }
+
+    /// So many bytes were read from right.
+    pub fn heard(&mut self, count: usize) {
+        if let Some(seat) = &mut self.seat {
+            seat.read(count);
+        }
+    }
+
+    /// So many bytes were written to right.
+    pub fn wrote(&mut self, count: usize) {
+        if let Some(seat) = &mut self.seat {
+            seat.wrote(count);
         }
     }
 
@@ -383,7 +431,7 @@ impl Flow {
     pub fn pass_held(&mut self) {
         for way in Way::BOTH {
             if self.machine.has_ended(way) {
-                let bytes = self.carried[way as usize].take();
+                let bytes = self.take_held(way);
                 self.machine.pass(way, &bytes);
             }
         }
@@ -394,10 +442,24 @@ impl Flow {
         if bytes.is_empty() {
             return;
         }
-        let unread = &mut self.carried[way as usize];
-        bytes.extend(unread.take());
-        *unread = Unread::new(bytes);
+        bytes.extend(self.take_held(way));
+        self.carried.get_or_insert_default()[way as usize] = Unread::new(bytes);
         self.machine.ready(way.source(), Ready { readable: true, ..Ready::default() });
+    }
+
+    /// Reads what is held; None: there is no more, and the socket is next.
+    pub fn read_held(&mut self, way: Way, into: &mut [u8]) -> Option<usize> {
+        self.carried.as_mut()?[way as usize].read(into)
+    }
+
+    /// Whether anything is held of a way.
+    pub fn holds(&self, way: Way) -> bool {
+        self.carried.as_ref().is_some_and(|carried| !carried[way as usize].is_empty())
+    }
+
+    /// All that is held of a way.
+    pub fn take_held(&mut self, way: Way) -> Vec<u8> {
+        self.carried.as_mut().map_or_else(Vec::new, |carried| carried[way as usize].take())
     }
 
     /// What waits for a destination, taken away from here.
@@ -466,7 +528,7 @@ impl Flow {
             "bytes_inbound": inbound,
             "queued_outbound": queued_outbound,
             "queued_inbound": queued_inbound,
-            "held": self.frozen.as_ref().map_or(0, super::yanking::Frozen::len),
+            "held": self.frozen.as_ref().map_or(0, |frozen| frozen.len()),
             "tcp": super::published::tcp(self),
         })
     }

@@ -56,6 +56,8 @@ pub struct Late {
     moved: u64,
     /// Bytes that the pair has at least.
     known: usize,
+    /// Bytes that others have read out of the pair, which has not been told.
+    untold: usize,
     /// Reading is postponed to this time at most.
     pub until: Option<u64>,
 }
@@ -94,7 +96,17 @@ impl Late {
     /// Of a flow that has this outlet.
     pub fn new(outlet: Arc<Outlet>) -> Self {
         let (release, backlog, until) = (Release::default(), None, None);
-        Self { release, outlet, lent: false, nonblocking: false, backlog, moved: 0, known: 0, until }
+        Self {
+            release,
+            outlet,
+            lent: false,
+            nonblocking: false,
+            backlog,
+            moved: 0,
+            known: 0,
+            untold: 0,
+            until,
+        }
     }
 
     /// The outlet may read from here, or may not any more.
@@ -149,8 +161,8 @@ pub struct Means<'a> {
 
 /// What has passed by an outlet.
 enum Passed {
-    /// So many, and whether all of them have gone.
-    Bytes(usize, bool),
+    /// So many were read, and so many of them have gone; the others wait.
+    Bytes { count: usize, gone: usize },
     /// Reading has found this.
     Read(Outcome),
     /// Sending has.
@@ -159,13 +171,19 @@ enum Passed {
 
 /// Appends what the pair has, at most `most` bytes, or lets it pass, or leaves it. What reading has found and how much was
 /// asked for, if that is to be told to the machine; its bytes are in the outlet then.
-pub fn append(flow: &mut Flow, pair: &Pair, most: usize, means: &mut Means<'_>) -> Option<(Outcome, usize)> {
+pub fn append(
+    flow: &mut Flow,
+    pair: &mut Pair,
+    most: usize,
+    means: &mut Means<'_>,
+) -> Option<(Outcome, usize)> {
     let Means { scratch, traffic, now, .. } = means;
     let way = Way::Outbound;
     let outlet = Arc::clone(&flow.late.as_ref()?.outlet);
     flow.count_fetched();
+    flow.tell_fetched(pair);
     let asked = most.min(scratch.len());
-    if let Some(count) = flow.carried[way as usize].read(&mut scratch[..asked]) {
+    if let Some(count) = flow.read_held(way, &mut scratch[..asked]) {
         // They are not the socket's: how much it has is not known yet.
         outlet.push(&scratch[..count]);
         flow.machine.kept(way, count, count);
@@ -205,7 +223,7 @@ pub fn append(flow: &mut Flow, pair: &Pair, most: usize, means: &mut Means<'_>) 
 /// Splices what the kernel should have. The pipe, if it is empty; what reading has found other than bytes.
 fn pass(
     flow: &mut Flow,
-    pair: &Pair,
+    pair: &mut Pair,
     outlet: &Outlet,
     pipe: Pipe,
     most: usize,
@@ -226,12 +244,16 @@ fn pass(
     let mut found = None;
     while left > 0 {
         match outlet.pass(|| splice(&pipe, &pair.left, &flow.right, left)) {
-            Some(Passed::Bytes(count, all)) => {
+            Some(Passed::Bytes { count, gone }) => {
+                pair.took(count);
+                if let Some(seat) = &mut flow.seat {
+                    seat.wrote(gone);
+                }
                 late.moved(count, traffic, *now);
                 late.known = late.known.saturating_sub(count);
                 flow.machine.kept(way, count, count);
                 left -= count;
-                if !all {
+                if gone < count {
                     flow.machine.sent(way, false);
                     break;
                 }
@@ -267,9 +289,9 @@ fn splice(pipe: &Pipe, from: &OwnedFd, to: &OwnedFd, most: usize) -> (Vec<u8>, P
         other => return (Vec::new(), Passed::Read(other)),
     };
     match pipe.empty(to, count, false) {
-        Outcome::Bytes(gone) if gone == count => (Vec::new(), Passed::Bytes(count, true)),
-        Outcome::Bytes(gone) => (pipe.read(count - gone), Passed::Bytes(count, false)),
-        Outcome::Again => (pipe.read(count), Passed::Bytes(count, false)),
+        Outcome::Bytes(gone) if gone == count => (Vec::new(), Passed::Bytes { count, gone }),
+        Outcome::Bytes(gone) => (pipe.read(count - gone), Passed::Bytes { count, gone }),
+        Outcome::Again => (pipe.read(count), Passed::Bytes { count, gone: 0 }),
         other => (Vec::new(), Passed::Sent(other)),
     }
 }
@@ -280,7 +302,7 @@ impl Flow {
         let way = Way::Outbound;
         let as_it_is = self.machine.is_native(way)
             && !self.machine.is_limited()
-            && self.carried[way as usize].is_empty()
+            && !self.holds(way)
             && self.frozen.is_none();
         if let Some(late) = &mut self.late {
             late.lend(as_it_is.then_some(&pair.left));
@@ -302,7 +324,15 @@ impl Flow {
         let fetched = late.outlet.fetched();
         if fetched > 0 {
             late.known = 0;
+            late.untold += fetched;
             self.machine.kept(Way::Outbound, fetched, fetched);
+        }
+    }
+
+    /// The pair counts what others have read out of it.
+    pub fn tell_fetched(&mut self, pair: &mut Pair) {
+        if let Some(late) = &mut self.late {
+            pair.took(std::mem::take(&mut late.untold));
         }
     }
 }

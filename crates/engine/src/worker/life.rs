@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::conn::{Flow, Pair};
 use super::late::Late;
-use super::{Worker, KIND_BITS, LEFT, RIGHT};
+use super::{Worker, KIND_BITS, LEFT, NEAR, RIGHT};
 use crate::flow::{Ready, Side};
 use crate::sock;
 use crate::stats::Stats;
@@ -35,7 +35,7 @@ impl Worker {
         shared.flows.fetch_add(1, Ordering::Relaxed);
         let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
         let right = stolen.right.as_raw_fd();
-        let is_watched = stolen.seat.as_ref().is_some_and(|seat| seat.again);
+        let again = stolen.seat.as_ref().map(|seat| seat.again);
         let mut flow =
             Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
         flow.seat = stolen.seat;
@@ -64,12 +64,15 @@ impl Worker {
         if let Some(told) = told {
             told.store(flow, Ordering::Relaxed);
         }
-        let token = flow << KIND_BITS | RIGHT;
-        // Either way what is ready now is told.
-        let watched = if is_watched {
-            self.poller.change(right, token, false)
-        } else {
-            self.poller.add(right, token, false)
+        // What is ready by now is told by the first look.
+        let (watched, beyond) = match again {
+            None => (self.poller.add(right, flow << KIND_BITS | RIGHT, false), None),
+            Some(false) => {
+                let name = self.nears.add(right, flow);
+                (self.poller.add(right, name << KIND_BITS | NEAR, false), None)
+            }
+            // Its BEGIN was sent before this: nothing was seen since that belongs to another flow.
+            Some(true) => (Ok(()), self.nears.again(right, flow)),
         };
         let early = self.pairs.get_mut(pair).and_then(|pair| pair.begin(flow));
         if watched.is_err() {
@@ -86,6 +89,9 @@ impl Worker {
         if !self.show(flow, &passed) {
             return;
         }
+        if let Some(flow) = beyond.and_then(|beyond| Some((self.flows.get_mut(flow)?, beyond))) {
+            flow.0.machine.ready(Side::Right, flow.1);
+        }
         let early = early.filter(|_| self.flows.get_mut(flow).is_some_and(|flow| flow.pair == Some(pair)));
         if let Some(early) = early {
             if let Some(flow) = self.flows.get_mut(flow).filter(|_| early.hang_up) {
@@ -93,7 +99,7 @@ impl Worker {
                 flow.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
             }
             self.ready(flow, Side::Left, early);
-        } else if self.wants.opened || carries {
+        } else if self.wants.opened || carries || beyond.is_some() {
             self.pump(flow);
         }
     }
@@ -117,6 +123,9 @@ impl Worker {
         let Some(mut flow) = self.flows.remove(key) else { return };
         let shared = Arc::clone(&self.shared);
         flow.close(self.wants, &*shared.hooks, &shared.receiver.stats);
+        if let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) {
+            flow.tell_fetched(pair);
+        }
         let app_gone = flow.machine.left_is_gone();
         if flow.right_is_tcp {
             // An application that closes by word has no SO_LINGER on the real socket.
@@ -130,7 +139,9 @@ impl Worker {
         }
         match flow.seat {
             // The next module sees by itself what the application left unread.
-            Some(seat) if app_gone && !reset && !flow.machine.right_is_gone() => self.leave(seat, flow.right),
+            Some(seat) if app_gone && !reset && !flow.machine.right_is_gone() => {
+                self.leave(seat, flow.right, flow.room);
+            }
             seat => {
                 // From here on the near socket tells.
                 drop(seat);

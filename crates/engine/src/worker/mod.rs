@@ -5,6 +5,7 @@
 //! | [`slab`] | numbered places with generations: what an event's token names |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
 //! | [`late`] | what may be revoked: how much of it the kernel is given |
+//! | [`nears`] | near sockets of pooled pairs towards the next module, and whose they are |
 //! | [`life`] | how a flow begins, and its one end |
 //! | [`pools`] | pairs that outlive a flow: the module's half |
 //! | [`pipe`] | the way of many bytes that nobody looks at |
@@ -21,6 +22,7 @@
 mod conn;
 mod late;
 mod life;
+mod nears;
 mod pipe;
 mod pools;
 mod published;
@@ -52,6 +54,7 @@ use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
 use late::{Touched, Traffic};
+use nears::Nears;
 use pipe::Pipes;
 use pools::Pool;
 use room::Room;
@@ -75,6 +78,7 @@ const LEFT: u64 = 2;
 const RIGHT: u64 = 3;
 const WAKE: u64 = 4;
 const BELL: u64 = 5;
+const NEAR: u64 = 6;
 const KIND_BITS: u32 = 3;
 
 /// What the others tell a worker.
@@ -124,6 +128,7 @@ pub struct Worker {
     /// Before the pairs, which they have lent: they are dropped first.
     flows: Slab<Flow>,
     pairs: Slab<Pair>,
+    nears: Nears,
     inbox: Inbox,
     stolen: Vec<Stolen>,
     timers: Timers,
@@ -179,6 +184,7 @@ impl Worker {
             pools: Slab::default(),
             pairs: Slab::default(),
             flows: Slab::default(),
+            nears: Nears::default(),
             inbox: Inbox::default(),
             stolen: Vec::new(),
             timers: Timers::default(),
@@ -261,6 +267,7 @@ impl Worker {
             CLIENT => self.receive(key),
             LEFT => self.left_ready(key, event.ready),
             RIGHT => self.ready(key, crate::flow::Side::Right, event.ready),
+            NEAR => self.near_ready(key, event.ready),
             BELL => self.hear(key),
             _ => self.obey(),
         }
@@ -390,6 +397,13 @@ impl Worker {
             self.end_lock(key);
         }
         self.pump(key);
+    }
+
+    /// The poller saw something on a near socket.
+    fn near_ready(&mut self, name: u64, ready: crate::flow::Ready) {
+        if let Some(flow) = self.nears.saw(name, ready) {
+            self.ready(flow, crate::flow::Side::Right, ready);
+        }
     }
 
     /// A timer is due. One that was set earlier and has been replaced since is not the flow's any more.

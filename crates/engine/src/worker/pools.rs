@@ -15,7 +15,7 @@ use modnet_abi::pool::{ACCEPTED, SLOTS};
 use modnet_pool::bell;
 
 use super::conn::{Pair, Seat};
-use super::{Worker, BELL, KIND_BITS};
+use super::{Worker, BELL, KIND_BITS, NEAR};
 use crate::flow::{Ready, Side};
 use crate::stats::Stats;
 use crate::steal::page::Page;
@@ -265,8 +265,15 @@ impl Worker {
         }
     }
 
-    /// A flow leaves its pair towards the next module in order.
-    pub(super) fn leave(&mut self, seat: towards::Seat, near: OwnedFd) {
+    /// A flow leaves its pair towards the next module in order; `room`: the poller tells about room there.
+    pub(super) fn leave(&mut self, seat: towards::Seat, near: OwnedFd, room: bool) {
+        let raw = near.as_raw_fd();
+        self.nears.leave(raw);
+        if room && self.poller.change(raw, self.nears.name(raw) << KIND_BITS | NEAR, false).is_err() {
+            // Out of kernel memory: it ends with its flow.
+            drop(seat);
+            return;
+        }
         seat.close(near);
         self.will_trim();
     }

@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use super::conn::Flow;
+use super::conn::{Flow, Pair};
 use super::late;
 use super::pipe::{Pipe, FIRST, WORTH};
-use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
+use super::{Worker, KEEP, KIND_BITS, LEFT, NEAR, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
 use crate::hooks::{Orders, Verdict};
 use crate::sock::{self, Outcome};
@@ -14,6 +14,16 @@ use crate::stats::Stats;
 
 /// Reads of one turn: 2 MB; then other flows get theirs.
 const TURN: usize = 8;
+
+/// Counts what a destination has taken, for its pair.
+fn tell(flow: &mut Flow, pair: &mut Pair, way: Way, outcome: &Outcome) {
+    if let Outcome::Bytes(count) = outcome {
+        match way {
+            Way::Outbound => flow.wrote(*count),
+            Way::Inbound => pair.gave(*count),
+        }
+    }
+}
 
 /// Where bytes are between their reading and their sending.
 enum Hand {
@@ -72,7 +82,7 @@ impl Worker {
                             false => flow.reads[way as usize],
                         };
                         asked = most.min(first).min(self.scratch.len());
-                        let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
+                        let again = flow.read_held(way, &mut self.scratch[..asked]);
                         if let Some(count) = again {
                             // They are not the socket's: how much it has is not known yet.
                             flow.machine.got(way, count, count);
@@ -86,6 +96,13 @@ impl Worker {
                             None => sock::receive(source, &mut self.scratch[..asked]),
                         }
                     };
+                    if let Outcome::Bytes(count) = outcome {
+                        if outbound {
+                            pair.took(count);
+                        } else {
+                            flow.heard(count);
+                        }
+                    }
                     match outcome {
                         Outcome::Bytes(count) if pipe.is_some() => {
                             flow.busy[way as usize] = count >= WORTH;
@@ -164,7 +181,9 @@ impl Worker {
                         Hand::Scratch => &self.scratch[..in_hand],
                         Hand::Out => &self.out[..in_hand],
                         Hand::Pipe(pipe) => {
-                            match pipe.empty(destination, in_hand, more) {
+                            let outcome = pipe.empty(destination, in_hand, more);
+                            tell(flow, pair, way, &outcome);
+                            match outcome {
                                 Outcome::Bytes(count) if count == in_hand => {
                                     self.pipes.give(pipe);
                                     flow.machine.sent(way, true);
@@ -182,7 +201,9 @@ impl Worker {
                         flow.machine.put_by(way);
                         continue;
                     }
-                    match sock::send(destination, data, more) {
+                    let outcome = sock::send(destination, data, more);
+                    tell(flow, pair, way, &outcome);
+                    match outcome {
                         Outcome::Bytes(count) => {
                             flow.machine.queue(way).push(&data[count..]);
                             flow.machine.sent(way, count == data.len());
@@ -203,6 +224,8 @@ impl Worker {
                         Some(pipe) if outside > 0 => pipe.empty(destination, outside, more),
                         _ => sock::send(destination, queue.front(), more),
                     };
+                    tell(flow, pair, way, &outcome);
+                    let queue = flow.machine.queue(way);
                     match outcome {
                         Outcome::Bytes(count) => {
                             queue.advance(count);
@@ -224,12 +247,13 @@ impl Worker {
                     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                     let outlet = flow.machine.outlet().cloned();
                     let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
-                    let before = outlet.len();
-                    match late.release.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
-                        Ok(all) => {
-                            late.moved(before.saturating_sub(outlet.len()), &mut self.traffic, now);
-                            flow.machine.sent(way, all);
-                        }
+                    let given = late.release.given;
+                    let released = late.release.release(&outlet, &flow.right, flow.right_is_tcp, more, now);
+                    let count = late.release.given.wrapping_sub(given);
+                    late.moved(count, &mut self.traffic, now);
+                    flow.wrote(count);
+                    match released {
+                        Ok(all) => flow.machine.sent(way, all),
                         Err(error) => {
                             let errno = error.raw_os_error().unwrap_or(libc::EIO);
                             flow.broken(way.destination(), false, errno);
@@ -266,9 +290,8 @@ impl Worker {
     }
 
     fn now_if_limited(&mut self, key: u64) -> Option<u64> {
-        let now = self.now();
-        let flow = self.flows.get_mut(key)?;
-        flow.machine.is_limited().then_some(now)
+        let is_limited = self.flows.get_mut(key)?.machine.is_limited();
+        is_limited.then(|| self.now())
     }
 
     /// Tells the poller and the timers what the flow waits for.
@@ -283,7 +306,12 @@ impl Worker {
         });
         if wants != flow.room || rearm {
             flow.room = wants;
-            failed |= self.poller.change(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, wants).is_err();
+            let right = flow.right.as_raw_fd();
+            let token = match flow.seat {
+                Some(_) => self.nears.name(right) << KIND_BITS | NEAR,
+                None => key << KIND_BITS | RIGHT,
+            };
+            failed |= self.poller.change(right, token, wants).is_err();
         }
         let wants = flow.machine.wants_room(Side::Left);
         if let Some((number, pair)) = flow.pair.and_then(|n| Some((n, self.pairs.get_mut(n)?))) {
@@ -433,7 +461,7 @@ impl Worker {
         }
         // An order that waits for the end of a yank stays.
         if let Some(order) = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset()) {
-            *yielding = Some(order);
+            *yielding = Some(Box::new(order));
         }
     }
 }

@@ -139,7 +139,7 @@ impl Worker {
     }
 
     fn frozen(&mut self, key: u64, session: u64) -> Option<&mut Frozen> {
-        self.flows.get_mut(key)?.frozen.as_mut().filter(|frozen| frozen.session == session)
+        self.flows.get_mut(key)?.frozen.as_deref_mut().filter(|frozen| frozen.session == session)
     }
 
     /// The flow of a left socket. O(pairs), each of which is asked once.
@@ -171,7 +171,7 @@ impl Worker {
             Some(frozen) => (frozen.length, frozen.locked) = (length, false),
             None if flow.machine.outlet().is_some_and(|outlet| outlet.is_locked()) => return Err(busy()),
             None => {
-                flow.frozen = Some(Frozen { session, stash: Vec::new(), length, locked: false });
+                flow.frozen = Some(Box::new(Frozen { session, stash: Vec::new(), length, locked: false }));
                 flow.machine.freeze(Way::Outbound, true);
                 flow.recall();
             }
@@ -194,7 +194,7 @@ impl Worker {
             let next = Next { runtime: self.shared.receiver.runtime.clone(), names, ino };
             return Ok(Found::More(key, missing, next));
         }
-        let last = flow.frozen.as_ref().map_or_else(Vec::new, Frozen::last);
+        let last = flow.frozen.as_ref().map_or_else(Vec::new, |frozen| frozen.last());
         Ok(Found::Ready(key, last))
     }
 
@@ -206,13 +206,19 @@ impl Worker {
     fn read_out(&mut self, key: u64) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
-        let Some(frozen) = &mut flow.frozen else { return };
+        if flow.frozen.is_none() {
+            return;
+        }
+        flow.tell_fetched(pair);
         // What came along when the flow was yielded, and was not read yet, comes before.
-        frozen.stash.extend(flow.carried[Way::Outbound as usize].take());
+        let held = flow.take_held(Way::Outbound);
+        let Some(frozen) = &mut flow.frozen else { return };
+        frozen.stash.extend(held);
         while frozen.stash.len() < MOST {
             let asked = self.scratch.len();
             match sock::receive(&pair.left, &mut self.scratch) {
                 Outcome::Bytes(count) => {
+                    pair.took(count);
                     frozen.stash.extend_from_slice(&self.scratch[..count]);
                     flow.machine.kept(Way::Outbound, count, asked);
                     if count < asked {

@@ -111,7 +111,7 @@ impl Worker {
             flow.machine.freeze(Way::Inbound, true);
             return true;
         }
-        let Some(order) = flow.yielding.take() else { return true };
+        let Some(order) = flow.yielding.take().map(|order| *order) else { return true };
         flow.recall();
         if let Some(stash) = flow.thaw() {
             flow.hold(Way::Outbound, stash);
@@ -187,8 +187,10 @@ impl Worker {
         if let Some(closed) = pair.heed() {
             flow.machine.ready(Side::Left, closed);
         }
-        let mut bytes = flow.carried[Way::Outbound as usize].take();
+        flow.tell_fetched(pair);
+        let mut bytes = flow.take_held(Way::Outbound);
         while let Outcome::Bytes(count) = sock::receive(&pair.left, &mut self.scratch) {
+            pair.took(count);
             bytes.extend_from_slice(&self.scratch[..count]);
         }
         flow.hold(Way::Outbound, bytes);
@@ -200,11 +202,11 @@ impl Worker {
         let mut carried = Carried::default();
         let Some(flow) = self.flows.get_mut(key) else { return carried };
         if place != Place::Right {
-            carried.left.unread = flow.carried[Way::Outbound as usize].take();
+            carried.left.unread = flow.take_held(Way::Outbound);
             carried.left_unread = flow.machine.left_is_unread();
         }
         if place != Place::Left {
-            carried.right.unread = flow.carried[Way::Inbound as usize].take();
+            carried.right.unread = flow.take_held(Way::Inbound);
         }
         if place == Place::Replace {
             carried.left.unsent = flow.take_queued(Way::Inbound);

@@ -59,7 +59,7 @@ impl Client {
     }
 
     fn close(&self, slot: usize) {
-        assert!(word::close(self.page.word(slot)));
+        assert!(word::close(self.page.word(slot), false));
         if bell::ring(&*self.page, slot) {
             self.bell.ring();
         }
@@ -162,7 +162,7 @@ fn whoever_is_first_decides_how_the_flow_ends() {
     assert_eq!(rest(&mut near), b"");
     assert_eq!(client.bits(0), DIRTY);
     // Second: it closes near, as everybody does.
-    assert!(!word::close(client.page.word(0)));
+    assert!(!word::close(client.page.word(0), false));
     drop(near);
     client.await_bits(0, DIRTY | FREE | CLOSED);
     drop(network);
@@ -175,7 +175,7 @@ fn an_ordinary_pair_ends_with_its_socket_whatever_else_the_word_says() {
     let (mut near, mut network) = client.new_pair(0);
     word::ordinary(client.page.word(0));
     // Rubbish: both.
-    assert!(word::close(client.page.word(0)));
+    assert!(word::close(client.page.word(0), false));
     assert!(bell::ring(&*client.page, 0));
     client.bell.ring();
     near.write_all(b"still there").unwrap();
@@ -215,7 +215,7 @@ fn a_client_that_goes_leaves_neither_idle_pairs_nor_flows() {
     idle.await_hang_up();
     // What runs ends by word as before: closes are heard as long as there is a flow.
     near.write_all(b"last").unwrap();
-    assert!(word::close(page.word(1)));
+    assert!(word::close(page.word(1), false));
     if bell::ring(&*page, 1) {
         bell.ring();
     }
