@@ -1,0 +1,248 @@
+"""What it costs a loaded server that somebody looks: its requests with `modnet top` running, and without.
+
+    python -m experiments.inspection.watched [--quick] [--json] [--rounds N] [--seconds S]
+
+nginx behind the forwarder, loaded by wrk as in Figure 3; kept connections and new ones. `top` draws 160 by 40
+characters once a second, wherever the scheduler puts it: on two cores that are both loaded it has to take its
+time from them. Then `modnet top --json` looks once under load, and what it shows is held against what wrk and
+the kernel know of the same moment. It must not measure inspection itself: see cost.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from experiments import net
+from experiments.common import cli, load, servers, stats, tables
+from experiments.common.errors import ExperimentError
+from experiments.common.machine import build, machine
+from experiments.common.report import Check, Report, check
+from experiments.common.servers import Server
+from experiments.fig03 import measure
+from experiments.fig03.measure import Sample
+from experiments.fig03.plan import Cell
+from experiments.fig03.variants import Started
+from experiments.inspection import reader
+
+ALONE, WATCHED = "alone", "watched"
+CELLS = (Cell("1KB", "keep", "unshaped"), Cell("100B", "new", "unshaped"))
+# Line 9 of the issue.
+BOUND = ">= 0.98"
+# Rounds, seconds of one variant's part in a round: three looks at least.
+_FULL, _QUICK = (15, 3.0), (2, 1.5)
+_PORT = 8001
+_SIZE = struct.pack("HHHH", 40, 160, 0, 0)
+_LOOK_S = 0.5
+
+Found = dict[Cell, dict[str, list[Sample]]]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = cli.parser("inspection.watched", "What does `modnet top` cost a loaded server?")
+    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell (default {_FULL[0]})")
+    parser.add_argument("--seconds", type=float, metavar="S", help=f"of one variant (default {_FULL[1]:g})")
+    arguments = parser.parse_args()
+    report = _run(arguments)
+    if arguments.json:
+        print(report.json())
+        return
+    console = tables.console()
+    made = Table("cell", "variant", title="Requests/s: median, and of alone in the same round (quartiles)")
+    made.add_column("requests/s", justify="right")
+    made.add_column("of alone", justify="right")
+    for row in report.rows:
+        ratio = row["ratio"]
+        of = "-" if ratio is None else f"{ratio['median']:.3f} ({ratio['q1']:.3f} - {ratio['q3']:.3f})"
+        median = row["requests_per_s"]["median"]
+        made.add_row(f"{row['size']} {row['mode']}", row["variant"], f"{median:,.0f}", of)
+    console.print(made)
+    tables.checks(console, report)
+
+
+def ratio(found: Found, cell: Cell) -> stats.Spread | None:
+    """Requests a second with `top` of those without, of each round; None where a sample had errors."""
+    samples = found[cell]
+    if any(sample.errors for of in samples.values() for sample in of):
+        return None
+    watched, alone = ([sample.requests_per_s for sample in samples[name]] for name in (WATCHED, ALONE))
+    return stats.ratios(watched, alone)
+
+
+def oddities(flows: Sequence[Mapping[str, Any]], address: str, port: int, rate: float) -> list[str]:
+    """What `top --json` shows under a load of `rate` bytes/s from `address`, and is not so."""
+    found = []
+    if len(flows) != load.CONNECTIONS:
+        found.append(f"{len(flows)} flows instead of {load.CONNECTIONS}")
+    peers = {flow["peer"] for flow in flows}
+    if len(peers) != len(flows) or any(peer.rpartition(":")[0] != address for peer in peers):
+        found.append(f"peers: {sorted(peers)[:3]}")
+    if any(flow["local"].rpartition(":")[2] != str(port) for flow in flows):
+        found.append("a flow at another port")
+    shown = sum(flow["rate_outbound"] or 0 for flow in flows)
+    if not 0.7 * rate < shown < 1.3 * rate:
+        found.append(f"{shown:.0f} bytes/s out, where wrk read {rate:.0f}")
+    for flow in flows:
+        plausible = flow["cwnd"] and 0 < (flow["srtt_us"] or 0) < 1e6 and flow["source"] in reader.SOURCES
+        if not plausible or flow["retransmits"] is None or flow["chain"] != ["forwarder"]:
+            found.append(f"flow {flow['flow']}: {dict(flow)}")
+            break
+    return found
+
+
+def rows(found: Found) -> list[dict[str, Any]]:
+    """One for each variant of each cell."""
+    made = []
+    for cell, samples in found.items():
+        share = ratio(found, cell)
+        for variant, of in samples.items():
+            made.append(
+                {
+                    "size": cell.size,
+                    "mode": cell.mode,
+                    "variant": variant,
+                    "rounds": len(of),
+                    "requests_per_s": stats.spread([sample.requests_per_s for sample in of]).json(),
+                    "ratio": share.json() if share and variant == WATCHED else None,
+                    "errors": [sample.errors for sample in of if sample.errors],
+                    "paper": None,
+                }
+            )
+    return made
+
+
+def checks(found: Found, odd: Sequence[str]) -> list[Check]:
+    """Line 9 of the issue."""
+    made = []
+    for cell in found:
+        share = ratio(found, cell)
+        made.append(check(f"{cell}: requests/s with top / without", share.median if share else None, BOUND))
+    return [*made, check("what top --json shows and is not so", len(odd), "== 0")]
+
+
+def _run(arguments: argparse.Namespace) -> Report:
+    rounds, seconds = _QUICK if arguments.quick else _FULL
+    rounds = rounds if arguments.rounds is None else arguments.rounds
+    seconds = seconds if arguments.seconds is None else arguments.seconds
+    if rounds < 1 or seconds < 1:
+        raise ExperimentError("at least one round (--rounds) of a second (--seconds) is needed")
+    facts, built = machine(), build([["nginx", "-v"], ["wrk", "-v"]], product=True)
+    built["rounds"] = f"{rounds} of {seconds:g} s"
+    found: Found = {}
+    with net.Hosts() as hosts, cli.progress() as progress:
+        sums = measure.write_data(hosts.work / "www", tuple(cell.size for cell in CELLS))
+        with _running(hosts) as runtime:
+            bench = measure.Bench(hosts, {ALONE: Started(_PORT, _PORT, True)}, sums, seconds, 0.5)
+            for cell in CELLS:
+                task = progress.add_task(str(cell), total=rounds * 2)
+                found[cell] = samples = {ALONE: [], WATCHED: []}
+                length = bench.length(cell, ALONE)
+                for number in range(rounds):
+                    for index in stats.order(2, number):
+                        name = (ALONE, WATCHED)[index]
+                        with _top(runtime) if name == WATCHED else contextlib.nullcontext():
+                            samples[name].append(bench.sample(cell, ALONE, length))
+                        progress.advance(task)
+            flows, rate = _look(hosts, runtime)
+            odd = oddities(flows, hosts.client.ipv4, _PORT, rate)
+    data = {"sha256": sums, "seen": flows[:1], "odd": odd}
+    return Report(facts, built, data, rows(found), checks(found, odd))
+
+
+@contextlib.contextmanager
+def _running(hosts: net.Hosts) -> Iterator[Path]:
+    """nginx behind the forwarder; its runtime directory."""
+    server = Server(hosts.server, hosts.work)
+    web = servers.nginx(hosts.work, servers.files(_PORT, hosts.work / "www"))
+    runtime = hosts.work / "rt"
+    command = [sys.executable, "-P", "-m", "modnet", "run", "-m", "forwarder", "--", *web]
+    try:
+        server.start(command, {"MODNET_RUNTIME_DIR": str(runtime)})
+        server.await_port(_PORT)
+        yield runtime
+    finally:
+        server.stop()
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "modnet", "top", *words]
+
+
+def _environment(runtime: Path) -> dict[str, str]:
+    return {**os.environ, "MODNET_RUNTIME_DIR": str(runtime), "TERM": "xterm-256color"}
+
+
+@contextlib.contextmanager
+def _top(runtime: Path) -> Iterator[None]:
+    """`modnet top` on a terminal that somebody reads, from its first screen on."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, _SIZE)
+    drawn = threading.Event()
+
+    def read() -> None:
+        seen = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 1 << 16):
+                seen = (seen + piece)[-4096:]
+                if b"q quit" in seen:
+                    drawn.set()
+
+    reading = threading.Thread(target=read, daemon=True)
+    with subprocess.Popen(
+        _command(), stdin=its, stdout=its, stderr=its, env=_environment(runtime), start_new_session=True
+    ) as top:
+        os.close(its)
+        reading.start()
+        try:
+            if not drawn.wait(20):
+                raise ExperimentError("modnet top has drawn nothing in 20 s")
+            yield
+            if top.poll() is not None:
+                raise ExperimentError(f"modnet top ended by itself, with status {top.returncode}")
+        finally:
+            top.terminate()
+            top.wait()
+            reading.join()
+            os.close(ours)
+
+
+def _look(hosts: net.Hosts, runtime: Path) -> tuple[list[dict[str, Any]], float]:
+    """What `top --json` shows while wrk runs, and the bytes a second that wrk reads."""
+    argv = _command("--json", "--interval", str(_LOOK_S))
+    cell = CELLS[0]
+    url = f"http://{hosts.server.ipv4}:{_PORT}/{cell.size}"
+    looked: list[subprocess.CompletedProcess[str]] = []
+
+    def look() -> None:
+        looked.append(
+            subprocess.run(argv, env=_environment(runtime), capture_output=True, text=True, check=False)
+        )
+
+    # By the middle of it all connections are there, and at the end they still are.
+    timer = threading.Timer(1.0, look)
+    timer.start()
+    result = load.run(hosts.client, url, keep_alive=True, duration_s=4.0)
+    timer.join()
+    (done,) = looked
+    if done.returncode:
+        raise ExperimentError(f"modnet top --json failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)["flows"], result.received / result.duration_s
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(main))
