@@ -13,7 +13,7 @@ CARGO := scripts/rust.sh cargo
 TARGET := target
 LIB := python/modnet/lib
 # What a crate's library is made from; `find` keeps new files from being forgotten.
-sources = $(shell find $(addprefix crates/,$(1)) -name '*.rs' -o -name '*.toml' -o -name '*.c' -o -name '*.h') crates/compile_bpf.rs Cargo.toml Cargo.lock
+sources = $(shell find $(addprefix crates/,$(1)) -name '*.rs' -o -name '*.toml' -o -name '*.c' -o -name '*.h') crates/compile_bpf.rs crates/bpf.h Cargo.toml Cargo.lock
 ARGS ?=
 
 help: ## this list

@@ -10,6 +10,7 @@ use std::process::Command;
 /// Compiles `bpf/NAME.bpf.c` of the crate to `NAME.bpf.o`.
 pub fn compile(name: &str) {
     println!("cargo::rerun-if-changed=bpf");
+    println!("cargo::rerun-if-changed=../bpf.h");
     println!("cargo::rerun-if-env-changed=CLANG");
     if env::var_os("CARGO_FEATURE_LOADER").is_none() {
         return;
@@ -24,6 +25,7 @@ pub fn compile(name: &str) {
     let done = Command::new(&clang)
         .args(["-O2", "-g", "-Wall", "-Werror", "-target", "bpf", "-mcpu=v3"])
         .arg(format!("-D__TARGET_ARCH_{arch}"))
+        .args(["-I", ".."])
         .args(["-c", &source, "-o"])
         .arg(&out)
         .status();

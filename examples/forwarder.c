@@ -1,5 +1,6 @@
 /* The paper's Figure 2: a module that forwards both ways, one thread for each core.
  *
+ *     export PKG_CONFIG_PATH=python/modnet/lib/pkgconfig        # in a clone; else as modnet.h says
  *     cc -O2 -o forwarder examples/forwarder.c $(pkg-config --cflags --libs modnet)
  *     ./forwarder plain &
  *     modnet run -m plain -- nginx

@@ -1,6 +1,7 @@
 /* Late news: a server that sends the lines of its input to one client, and takes back a line that has not been sent when a
  * newer one comes. A client that reads slowly gets the news, not the history.
  *
+ *     export PKG_CONFIG_PATH=python/modnet/lib/pkgconfig        # in a clone; else as modnet.h says
  *     cc -o yank examples/yank.c $(pkg-config --cflags --libs modnet)
  *     tail -f ticker | modnet run -m forwarder,revocable=yes -- ./yank 8000
  */

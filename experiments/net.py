@@ -22,6 +22,7 @@ import functools
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -142,6 +143,8 @@ class Hosts:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._undo.__exit__(kind, error, trace)
+        if self.killed:
+            print(f"note: processes that did not end by themselves: {self.killed}", file=sys.stderr)
 
     def shape(self, shape: float | Shape | None) -> None:
         """Limits each direction to a rate in Mbit/s of Ethernet frames, or as `Shape` says; None lifts the

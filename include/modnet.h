@@ -18,7 +18,7 @@
  * Every call returns -1 and sets errno when it fails, never prints, and may be called by any thread. None waits for
  * another process, but modnet_register (at most 2 s, for the registry's lock) and modnet_apply (at most 5 s for
  * each module that does not answer). The runtime directory is $MODNET_RUNTIME_DIR, else /run/modnet for root, else
- * $XDG_RUNTIME_DIR/modnet: module and programs must mean the same one.
+ * $XDG_RUNTIME_DIR/modnet, else /tmp/modnet-UID: module and programs must mean the same one.
  */
 #ifndef MODNET_H
 #define MODNET_H

@@ -21,6 +21,10 @@ has() { command -v "$1"; }
 has_file() { [ -e "$1" ]; }
 compiles() { echo '#include <errno.h>' | cc -E -; }
 python_works() { "$(dirname "$0")/python.sh"; }
+has_browser() {
+    has chromium-headless-shell || has chrome-headless-shell || has chromium || has google-chrome
+}
+has_go() { has go || has_file /usr/local/go/bin/go; }
 has_cpython_tests() {
     "$("$(dirname "$0")/python.sh")" -c 'import test.test_socket' || /usr/bin/python3 -c 'import test.test_socket'
 }
@@ -52,10 +56,13 @@ test_() {
     need nodejs has node
     need default-jdk-headless has javac
     need curl has curl
+    need golang-go has_go
+    need chromium-headless-shell has_browser
     need g++ has c++
     need binutils has nm
     need valgrind has valgrind
     need iproute2 has ip
+    need strace has strace
     need tmux has tmux
     need procps has ps
     # Debian names it after the version of its own Python.

@@ -37,9 +37,13 @@ fuzz)
     shift
     cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz >&2 \
         || stop "cargo-fuzz cannot be had: cargo install cargo-fuzz"
+    cargo run --quiet -p modnet-transform --example corpus seeds crates/transform/fuzz/corpus/http
     unset CARGO_TARGET_DIR
     cd crates/transform
-    cargo +nightly fuzz run http fuzz/corpus/http -- -max_len=4096 "$@"
+    cargo +nightly fuzz run http fuzz/corpus/http -- -dict=fuzz/http.dict -max_len=4096 "$@"
+    # What reaches something that nothing else reaches is kept, and read by `make test`.
+    cargo +nightly fuzz cmin http fuzz/corpus/http
+    CARGO_TARGET_DIR=../../target/nightly cargo run --quiet --example corpus keep fuzz/corpus/http
     ;;
 *)
     stop "usage: scripts/nightly.sh asan|miri|fuzz"

@@ -7,19 +7,20 @@ orientation.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from experiments.common import cli
+from experiments.common import cli, runner, tables
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, compile_c, machine
+from experiments.common.machine import compile_c
 from experiments.common.report import Report, check
 
 _SOURCE = Path(__file__).with_name("calls.c")
@@ -42,24 +43,22 @@ def switches(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("calibration", "What do single calls and a process switch cost on this machine?")
-    arguments = parser.parse_args()
-    report = _measure()
-    if arguments.json:
-        print(report.json())
-        return
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: None) -> None:
     table = Table("what", title="the least of several averages", title_justify="left")
     table.add_column("ns", justify="right")
     for row in report.rows:
         table.add_row(row["name"], f"{row['ns']:,.0f}")
-    Console().print(table)
+    tables.console().print(table)
 
 
-def _measure() -> Report:
+def _measure(_: argparse.Namespace) -> tuple[Report, None]:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise ExperimentError("two cores are needed: allow this process a second one")
-    facts, built = machine(), build([["cc", "--version"]], product=False)
-    with tempfile.TemporaryDirectory() as folder:
+    with runner.facts([["cc", "--version"]], product=False) as facts, tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "calls"
         compile_c(_SOURCE, program)
         done = subprocess.run(
@@ -76,10 +75,9 @@ def _measure() -> Report:
     rows = [json.loads(line) | {"paper": None} for line in done.stdout.splitlines()]
     rows += switches(rows)
     data = {"origin": "none: the calls make their own", "sha256": {}}
-    return Report(
-        facts, built, data, rows, [check("least figure, in ns", min(row["ns"] for row in rows), ">= 0")]
-    )
+    least = min(row["ns"] for row in rows)
+    return facts.report(data, rows, [check("least figure, in ns", least, ">= 0")]), None
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guarded(main))
+    sys.exit(cli.guarded(main))

@@ -13,6 +13,7 @@ import math
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +36,20 @@ class Load:
     errors: dict[str, int]
 
 
-def run(client: Host, url: str, keep_alive: bool, duration_s: float, connections: int = CONNECTIONS) -> Load:
+def run(
+    client: Host,
+    url: str,
+    keep_alive: bool,
+    duration_s: float,
+    connections: int = CONNECTIONS,
+    fields: Sequence[str] = (),
+) -> Load:
     """Loads `url` from the client's core by so many connections, for `duration_s` seconds."""
     argv = ["wrk", "-t1", f"-c{connections}", "--timeout", "10s", "-s", str(_SCRIPT)]
     # wrk takes whole seconds and stops early, in good order, at SIGINT; the limit is for the case that we are
     # killed.
-    argv += ["-d", f"{math.ceil(duration_s) + 5}s", *([] if keep_alive else ["-H", "Connection: close"]), url]
+    fields = (*fields, *(() if keep_alive else ("Connection: close",)))
+    argv += ["-d", f"{math.ceil(duration_s) + 5}s", *(part for one in fields for part in ("-H", one)), url]
     wrk = client.popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         wrk.wait(duration_s)

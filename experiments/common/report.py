@@ -30,14 +30,14 @@ class Check:
 
 
 def check(name: str, value: float | None, bound: str) -> Check:
-    """Judges `value` by `bound`: ">= x", "<= x" or "== x"; a value of None is not ok."""
+    """Judges `value` by `bound`: ">= x", "<= x", "< x" or "== x"; a value of None is not ok."""
     relation, _, limit_text = bound.partition(" ")
     limit = float(limit_text)
-    if relation not in {">=", "<=", "=="}:
+    if relation not in {">=", "<=", "<", "=="}:
         raise ValueError(f"unknown relation {relation!r}")
     if value is None:
         return Check(name, None, bound, False)
-    ok = {">=": value >= limit, "<=": value <= limit, "==": value == limit}[relation]
+    ok = {">=": value >= limit, "<=": value <= limit, "<": value < limit, "==": value == limit}[relation]
     return Check(name, float(f"{value:.5g}"), bound, ok)
 
 

@@ -11,16 +11,17 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
 from experiments.common import processes
 from experiments.common.errors import ExperimentError
-from experiments.net import Host
+from experiments.net import Host, Hosts
 
 _UP_S = 30.0
+_FIRST_PORT = 8001
 
 
 @dataclass
@@ -107,6 +108,31 @@ def nginx(folder: Path, http: str) -> list[str]:
         "-g",
         "daemon off;",
     ]
+
+
+@contextlib.contextmanager
+def each(
+    hosts: Hosts,
+    names: Sequence[str],
+    start: Callable[[str, Server, list[str], contextlib.ExitStack], None],
+    more: str = "",
+) -> Iterator[dict[str, int]]:
+    """nginx for each name, in a folder and on a port of its own, serving `www` of the work folder; the ports.
+
+    `start` is given the name, the server, the command of its nginx, and a stack for what it has to undo;
+    `more` is for nginx's configuration.
+    """
+    with contextlib.ExitStack() as undo:
+        ports = {}
+        for port, name in enumerate(names, _FIRST_PORT):
+            folder = hosts.work / name
+            folder.mkdir()
+            server = Server(hosts.server, folder)
+            undo.callback(server.stop)
+            start(name, server, nginx(folder, more + files(port, hosts.work / "www")), undo)
+            server.await_port(port)
+            ports[name] = port
+        yield ports
 
 
 def files(port: int, root: Path) -> str:

@@ -12,7 +12,7 @@ from experiments.common.report import Report
 
 def console() -> Console:
     """As wide as the terminal; piped, as wide as tables need."""
-    return Console() if sys.stdout.isatty() else Console(width=140)
+    return Console() if sys.stdout.isatty() else Console(width=150)
 
 
 def checks(on: Console, report: Report) -> None:

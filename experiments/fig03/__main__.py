@@ -6,34 +6,33 @@ import argparse
 import sys
 from pathlib import Path
 
-from rich.progress import Progress
-
 from experiments import net
-from experiments.common import cli, cpu
+from experiments.common import cli, runner
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, commit, machine
+from experiments.common.machine import commit
 from experiments.common.report import Report
 from experiments.fig03 import analysis, measure, plan, variants
 
 _TOOLS = [["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"], ["cc", "--version"]]
-# Rounds and seconds of a round, of a warm-up. Quick: two rounds of the checked cells end within 60 s.
-_FULL = (10, 2.0, 1.0)
-_QUICK = (2, 0.5, 0.2)
+# Quick: two rounds of the checked cells end within 60 s.
+_FULL, _QUICK = runner.Length(10, 2.0), runner.Length(2, 0.5)
+_WARM_S, _QUICK_WARM_S = 1.0, 0.2
 
 
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("fig03", "What does delegation cost nginx, of its native speed? (Figure 3)")
-    names = {
-        "variants": plan.VARIANTS,
-        "sizes": tuple(plan.SIZES),
-        "modes": plan.MODES,
-        "links": tuple(plan.LINKS),
-    }
-    for name, allowed in names.items():
-        parser.add_argument(
-            f"--{name}", type=cli.listed(allowed), metavar="A,B", help=f"of {', '.join(allowed)}"
-        )
+    cli.add_words(
+        parser,
+        {
+            "variants": plan.VARIANTS,
+            "sizes": tuple(plan.SIZES),
+            "modes": plan.MODES,
+            "links": tuple(plan.LINKS),
+        },
+    )
+    asked = {"rounds": (1, "rounds of each cell"), "seconds": (0.2, "length of a round")}
+    cli.add_numbers(parser, _FULL, asked)
     parser.add_argument(
         "--prototype", action="store_true", help="add shim.c + forward.c where ../shared/prototypes exists"
     )
@@ -42,10 +41,6 @@ def main() -> None:
         type=Path,
         metavar="DIR",
         help="add the forwarder of another checkout, built by make build",
-    )
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell (default {_FULL[0]})")
-    parser.add_argument(
-        "--seconds", type=float, metavar="S", help=f"length of a round (default {_FULL[1]:g})"
     )
     parser.add_argument(
         "--cells",
@@ -58,56 +53,42 @@ def main() -> None:
         default=net.CONGESTION,
         help="TCP's congestion control (default %(default)s)",
     )
-    arguments = parser.parse_args()
-    report = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
-    # Late: drawing takes a second to import, and machines that only print JSON need not have it.
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: analysis.Results) -> None:
     from experiments.fig03 import show
 
     show.table(report)
     print(show.png(report))
 
 
-def _run(arguments: argparse.Namespace) -> Report:
+def _measure(arguments: argparse.Namespace) -> tuple[Report, analysis.Results]:
     selection = _selection(arguments)
-    rounds, round_s, warm_s = _QUICK if arguments.quick else _FULL
-    rounds = rounds if arguments.rounds is None else arguments.rounds
-    round_s = round_s if arguments.seconds is None else arguments.seconds
-    if rounds < 1 or round_s < 0.2:
-        raise ExperimentError("at least one round (--rounds) of 0.2 seconds (--seconds) is needed")
+    length = cli.given(_QUICK if arguments.quick else _FULL, arguments)
     cells = plan.cells(selection)
     if not cells:
         raise ExperimentError("nothing to measure: these sizes, modes, links and variants meet in no cell")
     wanted = tuple(name for name in plan.VARIANTS if any(name in names for names in cells.values()))
-    facts = machine() | {"congestion_control": arguments.congestion}
-    built = build(_TOOLS, product=bool({*wanted} & {*plan.PRODUCT}))
-    if arguments.before:
-        built["before"] = commit(arguments.before)
     results: analysis.Results = {}
-    with net.Hosts(arguments.congestion) as hosts:
-        sizes = tuple(dict.fromkeys(cell.size for cell in cells))
+    with (
+        runner.facts(_TOOLS, product=bool({*wanted} & {*plan.PRODUCT})) as facts,
+        net.Hosts(arguments.congestion) as hosts,
+    ):
         www = hosts.work / "www"
-        sums = measure.write_data(www, sizes)
-        stolen = cpu.stolen_s()
-        with variants.running(wanted, hosts, www, arguments.before) as started, cli.progress() as progress:
-            bench = measure.Bench(hosts, started, sums, round_s, warm_s)
+        sums = measure.write_data(www, tuple(dict.fromkeys(cell.size for cell in cells)))
+        with variants.running(wanted, hosts, www, arguments.before) as started:
+            warm_s = _QUICK_WARM_S if arguments.quick else _WARM_S
+            bench = measure.Bench(hosts, started, sums, length.seconds, warm_s)
             for cell, names in cells.items():
-                results[cell] = _cell(bench, cell, names, rounds, progress)
-        facts["hypervisor_took_s"] = round(cpu.stolen_s() - stolen, 2)
-    built["rounds"] = f"{rounds} of {round_s:g} s"
-    if hosts.killed:
-        print(f"note: processes that did not end by themselves: {hosts.killed}", file=sys.stderr)
-    data = {"origin": "generated by a fixed seed (experiments/fig03/measure.py)", "sha256": sums}
-    return Report(facts, built, data, analysis.rows(results), analysis.checks(results))
-
-
-def _cell(
-    bench: measure.Bench, cell: plan.Cell, names: tuple[str, ...], rounds: int, progress: Progress
-) -> dict[str, list[measure.Sample]]:
-    task = progress.add_task(str(cell), total=rounds * len(names))
-    return bench.cell(cell, names, rounds, lambda: progress.advance(task))
+                done = facts.task(str(cell), length.rounds * len(names))
+                results[cell] = bench.cell(cell, names, length.rounds, done)
+    facts.machine["congestion_control"] = arguments.congestion
+    facts.build["rounds"] = str(length)
+    if arguments.before:
+        facts.build["before"] = commit(arguments.before)
+    data = {"origin": measure.ORIGIN, "sha256": sums}
+    return facts.report(data, analysis.rows(results), analysis.checks(results)), results
 
 
 def _selection(arguments: argparse.Namespace) -> plan.Selection:
@@ -132,4 +113,4 @@ def _selection(arguments: argparse.Namespace) -> plan.Selection:
 
 
 if __name__ == "__main__":
-    raise SystemExit(cli.guarded(main))
+    sys.exit(cli.guarded(main))

@@ -7,6 +7,7 @@ it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from experiments.common import stats
@@ -15,6 +16,8 @@ from experiments.fig03 import plan
 from experiments.fig03.measure import Sample
 
 Results = dict[plan.Cell, dict[str, list[Sample]]]
+Bound = tuple[plan.Cell, str, str, str, str]
+"""Cell, variant, the variant that it is compared with, value, and what the ratio has to be."""
 _VALUES = ("requests_per_s", "bytes_per_s", "p50_us", "p99_us", "busy_us", "busy", "client_busy")
 _RATIOS = {"ratio": "requests_per_s", "p50_ratio": "p50_us", "p99_ratio": "p99_us", "busy_ratio": "busy_us"}
 
@@ -90,17 +93,14 @@ def checks(results: Results) -> list[Check]:
             for cell in (small, ten, kept, big, big_shaped)
         ),
     ]
+    return judged(results, [bound for bound in bounds if {*bound[1:3]} <= results.get(bound[0], {}).keys()])
+
+
+def judged(results: Results, bounds: Sequence[Bound]) -> list[Check]:
+    """A check of each bound, and one that no round had errors."""
     made = []
     for cell, variant, base, value, bound in bounds:
-        if {variant, base} <= results.get(cell, {}).keys():
-            found = ratio(results, cell, variant, base, value)
-            made.append(
-                check(f"{cell}: {value} of {variant} / {base}", found.median if found else None, bound)
-            )
-    failed = sum(
-        bool(sample.errors)
-        for variants in results.values()
-        for samples in variants.values()
-        for sample in samples
-    )
+        found = ratio(results, cell, variant, base, value)
+        made.append(check(f"{cell}: {value} of {variant} / {base}", found.median if found else None, bound))
+    failed = sum(bool(s.errors) for cell in results.values() for samples in cell.values() for s in samples)
     return [*made, check("rounds with errors", failed, "== 0")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, TypeAlias
 
 from experiments.common import stats
@@ -48,7 +49,7 @@ def checks(results: Results) -> list[Check]:
                 continue
             fixed = [variant for variant in plan.FIXED if variant in variants]
             if fixed:
-                bound = "<= 1.0" if link == plan.CHANGING else "<= 1.03"
+                bound = "< 1.0" if link == plan.CHANGING else "<= 1.03"
                 made.append(_against(results, link, adaptive, fixed, bound, "the best fixed level"))
             others = [variant for variant in plan.DEFLATE if variant in variants]
             if others and link in ("240", "2"):
@@ -61,14 +62,27 @@ def checks(results: Results) -> list[Check]:
 
 
 def _against(results: Results, link: str, variant: str, others: list[str], bound: str, what: str) -> Check:
-    """Of each round the ratio to the best of the others in that round."""
-    mine = [sample.mean_s for sample in results[link][variant]]
-    best = [
-        min(samples) for samples in zip(*([s.mean_s for s in results[link][o]] for o in others), strict=True)
-    ]
-    return check(f"{link}: mean time of {variant} / {what}", stats.ratios(mine, best).median, bound)
+    """To the one of the others to which the ratio is largest. Not to the best of each round: of several alike
+    the luckiest is better than any of them is.
+    """
+    ratios = {other: _ratio(results, link, variant, other) for other in others}
+    best = max(ratios, key=lambda other: ratios[other].median)
+    spread = ratios[best]
+    name = f"{link}: mean time of {variant} / {what}, {best} ({spread.q1:.3g} to {spread.q3:.3g})"
+    return check(name, spread.median, bound)
+
+
+def _ratio(results: Results, link: str, variant: str, other: str) -> stats.Spread:
+    mine, theirs = ([sample.mean_s for sample in results[link][name]] for name in (variant, other))
+    found = stats.ratios(mine, theirs)
+    if link == plan.CHANGING:
+        # Each round has another part of the traces: what counts is all of them.
+        return dataclasses.replace(found, median=sum(mine) / sum(theirs))
+    return found
 
 
 def _cpu(results: Results, link: str, ours: str, theirs: str) -> Check:
     pairs = [[sample.cpu_ms for sample in results[link][variant]] for variant in (ours, theirs)]
-    return check(f"{link}: processor time of {ours} / {theirs}", stats.ratios(*pairs).median, "<= 1.0")
+    spread = stats.ratios(*pairs)
+    name = f"{link}: processor time of {ours} / {theirs} ({spread.q1:.3g} to {spread.q3:.3g})"
+    return check(name, spread.median, "<= 1.0")

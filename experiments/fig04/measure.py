@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments.common import cpu, processes, stats
+from experiments.common import cpu, processes, stats, traces
 from experiments.common.errors import ExperimentError
 from experiments.common.servers import Server
 from experiments.fig04 import apache, clients, plan
-from experiments.fig04.links import Links, Turns
+from experiments.fig04.links import Links
 from experiments.net import Hosts
 
 _FIRST_PORT = 8001
@@ -51,6 +51,13 @@ def accept(variant: str) -> str:
     return {plan.NATIVE: "identity", plan.ZSTD: "zstd"}.get(variant, "gzip")
 
 
+def used_ns(hosts: Hosts, folder: Path) -> int:
+    """Processor time of all processes that were started for what has this folder, and of their children."""
+    name = f"{folder}/".encode()
+    mine = [pid for pid in hosts.server.processes() if name in processes.told(pid)]
+    return sum(map(processes.cpu_ns, mine))
+
+
 @dataclass
 class Bench:
     """The hosts with all variants up."""
@@ -60,6 +67,8 @@ class Bench:
     ports: dict[str, int]
     report: bytes
     size: plan.Size
+    traces: tuple[list[traces.Step], ...]
+    """Of the changing link, one a round in turn."""
 
     def check(self) -> None:
         """Every variant sends the report, coded as it should be."""
@@ -79,20 +88,27 @@ class Bench:
         for number in range(-1, self.size.rounds):
             for index in stats.order(len(variants), max(number, 0)):
                 variant = variants[index]
-                sample = self._sample(link, variant, count, 1 if number < 0 else None)
+                sample = self._sample(link, variant, count, number)
                 if number >= 0:
                     found[variant].append(sample)
                 done()
         return found
 
-    def _sample(self, link: str, variant: str, count: int, downloads: int | None) -> Sample:
-        rates = plan.CHANGE_MBIT if link == plan.CHANGING else (plan.LINKS[link] or 0.0,)
-        self.links.set(rates[0])
+    def _sample(self, link: str, variant: str, count: int, number: int) -> Sample:
+        change: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
+        mbit = plan.LINKS[link]
+        if mbit is not None:
+            self.links.set(mbit)
+        else:
+            steps = plan.changing(self.traces[number % len(self.traces)], max(number, 0))
+            self.links.set(steps[0].mbit, min(plan.CHANGE_MBIT))
+            change = traces.Replay(self.links.change, steps)
         core = self.hosts.server.core
-        each = downloads or plan.downloads(link, variant, self.size)
-        used = self._used(variant)
+        each = 1 if number < 0 else plan.downloads(link, variant, self.size)
+        folder = self.hosts.work / variant
+        used = used_ns(self.hosts, folder)
         before = cpu.read(core)
-        with Turns(self.links.change, rates, plan.CHANGE_S) if len(rates) > 1 else contextlib.nullcontext():
+        with change:
             found = clients.run(
                 self.hosts.client, self.links.server, self.ports[variant], accept(variant), count, each
             )
@@ -103,12 +119,5 @@ class Bench:
             p95_s=times[min(len(times) - 1, int(0.95 * len(times)))],
             bytes=sum(download.received for download in found) / len(found),
             busy_ms=busy * 1000 / len(found),
-            cpu_ms=(self._used(variant) - used) / 1e6 / len(found),
+            cpu_ms=(used_ns(self.hosts, folder) - used) / 1e6 / len(found),
         )
-
-    def _used(self, variant: str) -> int:
-        """Nanoseconds of all processes that were started for a variant, and of their children."""
-        folder = f"{self.hosts.work / variant}/".encode()
-        pids = self.hosts.server.processes()
-        mine = [pid for pid in pids if folder in processes.told(pid)]
-        return sum(map(processes.cpu_ns, mine))

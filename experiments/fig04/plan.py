@@ -2,7 +2,7 @@
 
 | word | meaning |
 | --- | --- |
-| link | what each client has: a rate in Mbit/s, or `changing`: 2 and 240 in turn, for `CHANGE_S` seconds |
+| link | what each client has: a rate in Mbit/s, or `changing`: between 2 and 240 as recorded traces have it |
 | variant | what compresses, and how hard; `native`: nobody |
 | download | one report over a new connection |
 
@@ -11,8 +11,12 @@ It must not measure.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from experiments.common.traces import Step
 
 NATIVE = "native"
 DEFLATE = {f"deflate-{level}": level for level in (1, 6, 9)}
@@ -22,8 +26,12 @@ MODULES = {**FIXED, ADAPTIVE: "gzip", PAPER: "gzip,policy=paper", ZSTD: "gzip,co
 VARIANTS = (NATIVE, *DEFLATE, *MODULES)
 CHANGING = "changing"
 LINKS: dict[str, float | None] = {"240": 240.0, "50": 50.0, "10": 10.0, "2": 2.0, CHANGING: None}
-CHANGE_S = 0.25
+TRACES = ("img1", "img2", "img3")
+CHANGE_S = 0.2
+"""Seconds of a step: a download takes some of them. The traces were recorded a step a second."""
 CHANGE_MBIT = (2.0, 240.0)
+_STRIDE = 37
+"""Steps of a trace between one round's beginning and that of the next with it: no round is like another."""
 
 CLIENTS = 40
 """The paper's."""
@@ -40,11 +48,14 @@ class Size:
     clients: int = CLIENTS
     rounds: int = 5
     downloads: int = 3
-    """Of each client in a round; one where a report takes more than ten seconds."""
+    """Of each client in a round; one where a report takes more than ten seconds, `_MORE` times as many on the
+    changing link.
+    """
 
 
 QUICK = Size(clients=4, rounds=1, downloads=1)
 QUICK_LINKS = ("240", "2", CHANGING)
+_MORE = 5
 QUICK_VARIANTS = (NATIVE, "deflate-6", "gzip-1", "gzip-6", "gzip-9", ADAPTIVE)
 
 
@@ -56,8 +67,22 @@ def clients(link: str, most: int) -> int:
 
 def downloads(link: str, variant: str, size: Size) -> int:
     """So many of each client in a round."""
-    is_long = variant == NATIVE and link in ("2", CHANGING)
-    return 1 if is_long else size.downloads
+    if variant == NATIVE and link in ("2", CHANGING):
+        return 1
+    return size.downloads * (_MORE if link == CHANGING else 1)
+
+
+def changing(recorded: Sequence[Step], round_number: int) -> list[Step]:
+    """The changing link of a round: the trace from some step on, and from its beginning when it is over. Its
+    slowest step is 2 Mbit/s and its fastest 240, what lies between on a logarithmic scale.
+    """
+    least, most = (pick(step.mbit for step in recorded) for pick in (min, max))
+    slow, fast = map(math.log, CHANGE_MBIT)
+    begin = round_number * _STRIDE % len(recorded)
+    return [
+        Step(CHANGE_S, math.exp(slow + (fast - slow) * (step.mbit - least) / (most - least)))
+        for step in (*recorded[begin:], *recorded[:begin])
+    ]
 
 
 def paper(variant: str, link: str) -> dict[str, Any] | None:

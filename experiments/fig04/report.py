@@ -11,7 +11,7 @@ from pathlib import Path
 
 from experiments.common.machine import REPOSITORY
 
-RECORDED = REPOSITORY.parent / "shared/data/web/cur_3mb.csv"
+DATA = REPOSITORY.parent / "shared/data"
 LENGTH = 3_000_000
 _SEED = 4
 _USES = (
@@ -23,8 +23,9 @@ _USES = (
 )
 
 
-def find(recorded: Path = RECORDED) -> tuple[bytes, str]:
+def find(data: Path = DATA) -> tuple[bytes, str]:
     """The report, and where it is from."""
+    recorded = data / "web/cur_3mb.csv"
     if recorded.exists():
         return recorded.read_bytes(), str(recorded)
     return generate(), f"generated, seed {_SEED}"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
-from experiments.common import draw
+from experiments.common import draw, tables
 from experiments.common.report import Report
 from experiments.fig04 import plan
 
@@ -17,7 +15,7 @@ _OUT = Path(__file__).with_name("out") / "fig04.png"
 
 def table(report: Report) -> None:
     """Prints every row, then the checks."""
-    console = Console() if sys.stdout.isatty() else Console(width=140)
+    console = tables.console()
     made = Table("link, Mbit/s", "clients", "variant", title="One report of 3 MB")
     for name in ("mean s", "p95 s", "KB", "core 0 ms", "cpu ms", "times the best", "the paper"):
         made.add_column(name, justify="right")
@@ -36,11 +34,7 @@ def table(report: Report) -> None:
             paper,
         )
     console.print(made)
-    made = Table("check", "value", "bound", "ok")
-    for check in report.checks:
-        value = "-" if check.value is None else f"{check.value:.3g}"
-        made.add_row(check.name, value, check.bound, "yes" if check.ok else "[red]NO[/red]")
-    console.print(made)
+    tables.checks(console, report)
 
 
 def png(report: Report) -> Path:
@@ -52,7 +46,7 @@ def png(report: Report) -> Path:
         best = min(row["mean_s"]["median"] for row in rows)
         bars = [
             draw.Bar(
-                f"{link} Mbit/s" if link != plan.CHANGING else "2 and 240 Mbit/s in turn",
+                f"{link} Mbit/s" if link != plan.CHANGING else "2 to 240 Mbit/s, changing",
                 row["variant"],
                 *(row["mean_s"][name] for name in ("median", "q1", "q3")),
                 paper=row["paper"] and (row["paper"]["times_the_best"] * best,) * 2,

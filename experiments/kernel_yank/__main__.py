@@ -3,72 +3,62 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
-from collections.abc import Callable
+from typing import NamedTuple
 
 from modnet import _native
 
-from experiments.common import cli, cpu
+from experiments.common import cli, runner
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, machine
 from experiments.common.report import Report
 from experiments.kernel_yank import analysis, measure, plan, resume
 
-_RESUME_ROUNDS, _QUICK_RESUME_ROUNDS = 7, 1
 _PARTS = ("trials", "cost", "resume")
+
+
+class _Drawn(NamedTuple):
+    """What is drawn beside the rows."""
+
+    costs: list[measure.Cost]
+    resumed: list[resume.Resumed]
 
 
 def main() -> None:
     """Measures and prints."""
     question = "Is anything wrong after a kernel yank, how long does it take, how does the connection go on?"
     parser = cli.parser("kernel_yank", question)
-    for name, words in {"parts": _PARTS, "links": tuple(plan.LINKS)}.items():
-        parser.add_argument(
-            f"--{name}", type=cli.listed(words), metavar="A,B", default=words, help=f"of {', '.join(words)}"
-        )
-    parser.add_argument("--trials", type=int, metavar="N", help=f"yanks (default {plan.TRIALS:,})")
+    cli.add_words(parser, {"parts": _PARTS, "links": tuple(plan.LINKS)})
+    # A connection has so many: that is the least.
+    cli.add_numbers(parser, plan.Length(), {"trials": (plan.YANKS, "yanks")})
     parser.add_argument("--seed", type=int, default=1, help="what happens on the connections (default 1)")
-    arguments = parser.parse_args()
-    report, costs, resumed = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
-    # Late: drawing takes a second to import, and machines that only print JSON need not have it.
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, drawn: _Drawn) -> None:
     from experiments.kernel_yank import show
 
-    show.tables(report)
-    print(show.png(costs, resumed))
+    show.table(report)
+    print(show.png(*drawn))
 
 
-def _run(arguments: argparse.Namespace) -> tuple[Report, list[measure.Cost], list[resume.Resumed]]:
-    count = arguments.trials or (plan.QUICK_TRIALS if arguments.quick else plan.TRIALS)
-    if count < plan.YANKS:
-        raise ExperimentError(f"a connection has {plan.YANKS} yanks: that is the least (--trials)")
-    facts = machine()
-    built = build([["tc", "-V"]], product=True)
-    built["probe"] = _probe()
-    stolen = cpu.stolen_s()
-    cases = plan.cases(arguments.links)
-    rounds = plan.QUICK_COST_ROUNDS if arguments.quick else plan.COST_ROUNDS
-    resumes = _QUICK_RESUME_ROUNDS if arguments.quick else _RESUME_ROUNDS
-    trials, costs, resumed = {}, [], []
-    with cli.progress() as progress:
-
-        def part(name: str, total: int) -> Callable[..., None]:
-            return functools.partial(progress.advance, progress.add_task(name, total=total))
-
-        if "cost" in arguments.parts:
-            costs = measure.costs(rounds, part("cost", rounds * len(plan.SIZES)))
-        if "resume" in arguments.parts:
-            steps = resumes * len(resume.CONTROLS) * len(resume.VARIANTS)
-            resumed = resume.resume(resumes, part("resume", steps))
-        if "trials" in arguments.parts:
-            trials = measure.trials(cases, count, arguments.links, arguments.seed, part("trials", count))
-    facts["hypervisor_took_s"] = round(cpu.stolen_s() - stolen, 2)
-    rows = analysis.rows(trials, costs, resumed)
+def _measure(arguments: argparse.Namespace) -> tuple[Report, _Drawn]:
+    length = cli.given(plan.QUICK if arguments.quick else plan.Length(), arguments)
+    parts, links = arguments.parts or _PARTS, arguments.links or tuple(plan.LINKS)
+    trials, drawn = {}, _Drawn([], [])
+    with runner.facts([["tc", "-V"]], product=True) as facts:
+        facts.build["probe"] = _probe()
+        if "cost" in parts:
+            done = facts.task("cost", length.costs * len(plan.SIZES))
+            drawn = drawn._replace(costs=measure.costs(length.costs, done))
+        if "resume" in parts:
+            done = facts.task("resume", length.resumes * len(resume.CONTROLS) * len(resume.VARIANTS))
+            drawn = drawn._replace(resumed=resume.resume(length.resumes, done))
+        if "trials" in parts:
+            done = facts.task("trials", length.trials)
+            trials = measure.trials(plan.cases(links), length.trials, links, arguments.seed, done)
+    rows = analysis.rows(trials, *drawn)
     data = {"bytes": "pseudo-random, none used twice", "seed": arguments.seed}
-    return Report(facts, built, data, rows, analysis.checks(rows)), costs, resumed
+    return facts.report(data, rows, analysis.checks(rows)), drawn
 
 
 def _probe() -> dict[str, object]:

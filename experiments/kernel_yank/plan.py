@@ -45,13 +45,21 @@ OPTIONS = ("both", "no timestamps", "no sack", "neither")
 SIZES = (10_000, 100_000, 1_000_000, 4_000_000)
 YANKS = 8
 """On a connection."""
-TRIALS = 10_000
-QUICK_TRIALS = 300
-COST_ROUNDS = 200
-QUICK_COST_ROUNDS = 40
 # Every fourth connection is a control; every second where stalls are compared, which are few.
 CONTROL_EVERY = 4
 CONTROL_EVERY_HEAVY = 2
+
+
+@dataclass(frozen=True)
+class Length:
+    """How many trials, yanks of each size whose cost is measured, rounds of going on after one."""
+
+    trials: int = 10_000
+    costs: int = 200
+    resumes: int = 7
+
+
+QUICK = Length(trials=300, costs=40, resumes=1)
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
-from experiments.common import draw
+from experiments.common import draw, tables
 from experiments.common.report import Report
 from experiments.kernel_yank import analysis, resume
 from experiments.kernel_yank.measure import Cost
@@ -19,9 +17,9 @@ from experiments.kernel_yank.resume import Resumed
 _OUT = Path(__file__).with_name("out") / "kernel_yank.png"
 
 
-def tables(report: Report) -> None:
+def table(report: Report) -> None:
     """Prints trials, costs, resumption and checks."""
-    console = Console() if sys.stdout.isatty() else Console(width=150)
+    console = tables.console()
     made = Table("link", "options", "connections", "took bytes", "refused", "wrong, resets", title="Trials")
     for name in ("stalled > 1 s", "of controls", "longest stall, s", "control's", "median µs", "gap µs"):
         made.add_column(name, justify="right")
@@ -47,11 +45,7 @@ def tables(report: Report) -> None:
         shares = (f"{share:.2f}" for share in row["share_of_link"].values())
         made.add_row(row["control"], row["variant"], *shares, _cell(row["sent_again"]))
     console.print(made)
-    made = Table("check", "value", "bound", "ok")
-    for check in report.checks:
-        value = "-" if check.value is None else f"{check.value:.3g}"
-        made.add_row(check.name, value, check.bound, "yes" if check.ok else "[red]NO[/red]")
-    console.print(made)
+    tables.checks(console, report)
 
 
 _RESUMED = f"Share of {resume.MBIT:g} Mbit/s and {2000 * resume.DELAY_S:g} ms that arrived after a yank"

@@ -7,7 +7,8 @@
 | reaction | from the decision to the first byte of the new content at the client |
 | of plain | goodput as a share of the plain way's in the same round |
 
-Rule: a decision whose new content never came, since a later one took it back, is counted.
+Rule: a decision whose new content never came is counted: apart where the next decision has taken it back,
+which is what a yank is for; else it is lost, and no decision may be.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def rows(results: Results) -> list[dict[str, Any]]:
                 "control": case.control,
                 "way": case.way,
                 "decisions": len(decisions),
-                "never_seen": len(decisions) - len(reactions),
+                "overtaken": sum(d.overtaken for d in decisions),
+                "never_seen": sum(d.reaction_s is None and not d.overtaken for d in decisions),
                 "unsent": _spread(unsent),
                 "unsent_bound": _short(case.bound(max((d.mss for d in decisions), default=plan.NEW_BYTES))),
                 "in_queues": _short(quantile([in_queues(case, d) for d in decisions], 0.5)),

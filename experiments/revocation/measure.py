@@ -38,6 +38,8 @@ class Decision:
     mss: int
     reaction_s: float | None
     """Until the client had the first byte of the new content; None: it never came."""
+    overtaken: bool = False
+    """The next decision came before it was sent, and has taken it back."""
 
 
 @dataclass
@@ -116,13 +118,14 @@ def _read(said: dict, log: Path, goodput_s: float) -> Run:  # type: ignore[type-
         ),
         start_s=next((now - begun) / 1e9 for now, total in counts if total >= 100_000),
     )
-    for number, line in enumerate(log.read_text().splitlines(), 1):
-        row = json.loads(line)
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    for number, row in enumerate(lines, 1):
         seen = marks.get(str(number))
         found.decisions.append(
             Decision(
                 *(row[name] for name in ("unsent", "flight", "rtt_us", "min_rtt_us", "mss")),
                 reaction_s=None if seen is None else (seen - row["at"]) / 1e9,
+                overtaken=number < len(lines) and bool(lines[number]["took_new"]),
             )
         )
     return found

@@ -45,12 +45,13 @@ class Revoker(modnet.Module):
                 with flow.lock():
                     # Nobody has read it for longer than a sample lasts, so it is taken now.
                     tcp = flow.tcp.snapshot()
-                    taken = len(flow.yank(1 << 30))
+                    taken = flow.yank(1 << 30)
                     flow.write(sender.new(number))
                 flight = (tcp.packets_out + tcp.retrans_out - tcp.sacked_out - tcp.lost_out) * tcp.mss
                 row = {
                     "at": decided,
-                    "taken": taken,
+                    "taken": len(taken),
+                    "took_new": sender.has_new(taken, number - 1),
                     "unsent": tcp.write_seq - tcp.snd_nxt,
                     "flight": flight,
                     "rtt_us": tcp.srtt_us,

@@ -3,9 +3,9 @@
     python sender.py WAY PORT LOG GOODPUT_S DECISIONS EVERY_S SEED
 
 It takes one connection; plan.py lists the ways. LOG gets one JSON object a line for each decision: `at` (ns
-of CLOCK_MONOTONIC), `unsent` (bytes that the kernel holds and has not sent: beyond recall), and what TCP_INFO
-says besides. Where the way is `late`, the module decides and logs (revoker.py), and this is plain sending.
-It must not know of links.
+of CLOCK_MONOTONIC), `unsent` (bytes that the kernel holds and has not sent: beyond recall), `took_new`
+(whether it has taken back what the decision before had to send), and what TCP_INFO says besides. Where the
+way is `late`, the module decides and logs (revoker.py), and this is plain sending. It must not know of links.
 """
 
 from __future__ import annotations
@@ -47,11 +47,12 @@ class Info:
         """Segments on their way."""
         return max(0, self.unacked + self.retrans - self.sacked - self.lost)
 
-    def row(self, at: int, taken: int) -> dict[str, int]:
+    def row(self, at: int, taken: int, took_new: bool) -> dict[str, int]:
         """A line of the log."""
         return {
             "at": at,
             "taken": taken,
+            "took_new": took_new,
             "unsent": self.unsent,
             "flight": self.in_flight * self.mss,
             "rtt_us": self.rtt_us,
@@ -74,6 +75,11 @@ def new(number: int) -> bytes:
     return bytes([number]) * NEW_BYTES
 
 
+def has_new(taken: bytes, number: int) -> bool:
+    """Whether the nth new content is among what was taken back, all of it: it never comes then."""
+    return number > 0 and taken.count(number) == NEW_BYTES
+
+
 def from_user_space(way: str, connection: socket.socket, log: TextIO, plan: Iterator[float]) -> None:
     """plain, lowat, h2o: what has been written is gone, what has not is decided about."""
     connection.setblocking(False)
@@ -89,9 +95,10 @@ def from_user_space(way: str, connection: socket.socket, log: TextIO, plan: Iter
         wait_s = 60.0 if next_s is None else begun + next_s - time.monotonic()
         ready = poller.poll(max(0, wait_s * 1000))
         if next_s is not None and time.monotonic() >= begun + next_s:
+            took_new = len(pending) == NEW_BYTES
             number += 1
             pending = new(number)
-            row = Info(connection).row(time.monotonic_ns(), 0)
+            row = Info(connection).row(time.monotonic_ns(), 0, took_new)
             log.write(json.dumps(row) + "\n")
             next_s = next(plan, None)
         if not ready:
@@ -124,9 +131,10 @@ def late_in_user_space(revocable: Any, log: TextIO, plan: Iterator[float]) -> No
         decided = time.monotonic_ns()
         with revocable.lock():
             info = Info(revocable)
-            taken = len(revocable.yank(1 << 30))
+            taken = revocable.yank(1 << 30)
             revocable.write(new(number))
-        log.write(json.dumps(info.row(decided, taken)) + "\n")
+        took_new = has_new(taken, number - 1)
+        log.write(json.dumps(info.row(decided, len(taken), took_new)) + "\n")
     select.select([revocable], [], [])
 
 

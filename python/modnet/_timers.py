@@ -67,7 +67,7 @@ class Timers:
         while (timer := self._next()) is not None:
             try:
                 timer.call(*timer.arguments)
-            except Exception as exception:
+            except BaseException as exception:  # also SystemExit: it would end all timers, and say nothing
                 self._failed(getattr(timer.call, "__name__", "a timer"), exception)
             with self._changed:
                 self._push(timer, time.monotonic() + timer.seconds)

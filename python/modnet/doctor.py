@@ -60,7 +60,11 @@ def _build() -> Check:
 
 def _kernel() -> Check:
     """pidfd_open (5.3) is the newest call that nothing works without."""
-    os.close(os.pidfd_open(os.getpid()))
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except OSError as error:
+        why = f"Linux {platform.release()} refuses pidfd_open: {error.strerror}"
+        return Check("kernel", False, why, "use Linux 5.3 or newer, or a sandbox that lets it through")
     return Check("kernel", True, f"Linux {platform.release()} on {platform.machine()}, with pidfd_open")
 
 

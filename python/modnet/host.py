@@ -89,7 +89,9 @@ class _Running:
         try:
             self.engine.start()
             self.log.open()
-            faulthandler.enable(self.log.fileno())
+            # By descriptor 2, which is the log's whatever file that is: a number of the log's own is somebody
+            # else's when the log has turned.
+            faulthandler.enable(2)
             _obey_signals(self.engine, self.module, spec.options.drain)
         except BaseException:
             self.module._stop()

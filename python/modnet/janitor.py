@@ -6,9 +6,11 @@ work is `crates/engine/src/janitor.rs`. Nothing depends on it. Must not: say any
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 
 from modnet import _native, environment
 
@@ -32,7 +34,11 @@ def start(runtime: str) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for fd in range(3):
             os.dup2(null, fd)
-        os.closerange(3, 1 << 30)
+        # Those that are open: without close_range (Linux before 5.9) `closerange` tries all that could be.
+        for fd in [int(entry.name) for entry in Path("/proc/self/fd").iterdir()]:
+            if fd > 2:
+                with contextlib.suppress(OSError):  # the listing's own has gone
+                    os.close(fd)
         os.chdir("/")
         given = environment.for_module(environment.original(), runtime)
         os.execve(sys.executable, [sys.executable, "-P", "-m", "modnet.janitor", runtime], given)

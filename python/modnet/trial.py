@@ -7,11 +7,15 @@ modules.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from modnet.errors import ModnetError, SystemRefused
@@ -37,9 +41,9 @@ sys.stdin.read()
 
 def try_connection() -> int:
     """How many connections of one were handed to the module: 1 where all is well."""
-    with tempfile.TemporaryDirectory(prefix="mn-") as directory:
+    with _directory() as directory:
         # What is looked into by nobody else: the mode that the registry wants, below one that is closed.
-        runtime = Path(directory) / "r"
+        runtime = directory / "r"
         command = [sys.executable, "-m", "modnet", "run", "-m", MODULE, "--", sys.executable, "-c", SERVER]
         server = subprocess.Popen(
             command,
@@ -54,6 +58,27 @@ def try_connection() -> int:
             server.kill()
             server.communicate()
             _stop(runtime)
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
+    directory = Path(tempfile.mkdtemp(prefix="mn-"))
+    try:
+        yield directory
+    finally:
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """A janitor works in it until it finds nothing left to do: files come and go while they are removed."""
+    end = time.monotonic() + SECONDS
+    while directory.exists():
+        try:
+            shutil.rmtree(directory)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def _talk(server: subprocess.Popen[bytes], runtime: Path) -> int:

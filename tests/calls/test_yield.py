@@ -3,6 +3,7 @@ its own socket, towards modules of the SDK and towards one in C.
 """
 
 import errno
+import gzip
 import json
 import os
 import socket
@@ -258,6 +259,26 @@ def test_errors_are_those_of_the_header(tmp_path):
             with pytest.raises(OSError) as caught:
                 calls.yield_(-1, one.fileno(), names, calls.APPLY_RIGHT, **held)
             assert caught.value.errno == number, (names, held)
+
+
+def test_the_example_has_its_connections_compressed(modnet):
+    place = modnet.place
+    text = b"".join(b"line %d of what shrinks\n" % number for number in range(20_000))
+    (place.directory / "all.txt").write_bytes(text)
+    assert modnet("module", "start", "gzip").returncode == 0
+    command = [sys.executable, str(ROOT / "examples/own_socket/compressed.py"), str(place.port)]
+    server = Program(place, place.modnet("run", "--", *command), "server")
+    server.wait_for(lambda: listening(place.port), 20, "its port")
+    url = f"http://127.0.0.1:{place.port}/all.txt"
+    asked = urllib.request.Request(url, headers={"Accept-Encoding": "gzip"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        assert answer.headers["Content-Encoding"] == "gzip"
+        assert gzip.decompress(answer.read()) == text
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        assert answer.read() == text
+    assert counted(modnet, "gzip")["stolen"] == 2
+    server.stop()
+    modnet("module", "stop", "gzip")
 
 
 def test_the_example_serves_slowly_what_it_yields(modnet):

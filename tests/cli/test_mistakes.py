@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib import census
 from tests.lib.modnet import Modnet, ended
 from tests.lib.process import until
 
@@ -65,7 +64,7 @@ def test_an_end_of_the_interpreter_while_a_module_starts_is_told(modnet: Modnet)
 def test_a_start_that_is_interrupted_leaves_nothing(modnet: Modnet) -> None:
     path = modnet.place.write("shout.py", MODULE + "def start(self):\n        import time; time.sleep(600)\n")
     running = modnet.popen("run", "-m", f"{path}:Shout", "--", "true")
-    until(lambda: any("modnet.host" in one for one in census.take(modnet.place).processes), 20, "the start")
+    until(lambda: modnet.running("modnet.host"), 20, "the start")
     running.send_signal(signal.SIGINT)
     # One line break, so that the prompt stands below the ^C.
     assert running.communicate(timeout=30) == ("", "\n")

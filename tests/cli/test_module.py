@@ -122,6 +122,20 @@ def test_a_log_is_bounded(modnet: Modnet) -> None:
     logs[0].parent.rmdir()
 
 
+def test_what_can_be_set_is_a_table_that_can_be_read(modnet: Modnet) -> None:
+    lines = modnet("module", "show", "throttle").stdout.splitlines()
+    at = lines.index("") + 1
+    assert lines[at].split() == ["SETTING", "TYPE", "HELP", "DEFAULT"]
+    assert lines[at + 1].startswith("rate ") and lines[at + 1].endswith("  must be given")
+    assert not any("{" in line or "[" in line for line in lines)
+
+
+def test_the_lists_of_subcommands_have_whole_sentences(modnet: Modnet) -> None:
+    for group in ((), ("module",), ("inspect",), ("tap",)):
+        said = modnet(*group, "--help").stdout
+        assert "..." not in said.partition("Commands:")[2], said
+
+
 def test_show_has_the_modules_own_counters(modnet: Modnet, tmp_path: Path) -> None:
     running = modnet.server(f"tap,file={tmp_path / 'flows.tap'}")
     shown = json.loads(modnet("module", "show", "tap", "--json").stdout)

@@ -10,16 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.lib.modnet import SECONDS, Modnet, ended
-from tests.lib.modnet import running as running_pids
 from tests.lib.process import until
 
 FORWARDER = ("-m", "forwarder")
 SHOW = Path(__file__).with_name("show_state.py")
-
-
-def hosts() -> list[int]:
-    """Processes of modules that we have started."""
-    return running_pids("modnet.host")
 
 
 def test_status_output_and_arguments_are_the_commands(modnet: Modnet) -> None:
@@ -157,22 +151,22 @@ def test_the_users_own_preloaded_libraries_stay_first(modnet: Modnet) -> None:
 
 def test_runs_share_a_module_and_it_ends_with_the_last(modnet: Modnet) -> None:
     first, second = modnet.server("forwarder"), modnet.server("forwarder")
-    [host] = hosts()
+    [host] = modnet.running("modnet.host")
     ended(first)
     assert "modules/forwarder/control" in modnet.files()
     # Longer than a module without users waits.
     third = modnet.server("forwarder")
     ended(second)
-    assert hosts() == [host]
+    assert modnet.running("modnet.host") == [host]
     ended(third)
-    until(lambda: not hosts(), 10, "the module to end")
+    until(lambda: not modnet.running("modnet.host"), 10, "the module to end")
 
 
 def test_a_killed_command_is_a_user_that_has_gone(modnet: Modnet) -> None:
     running = modnet.server("forwarder")
     running.kill()
     ended(running)
-    until(lambda: not hosts(), 10, "the module to end")
+    until(lambda: not modnet.running("modnet.host"), 10, "the module to end")
 
 
 def test_an_orphan_keeps_the_module(modnet: Modnet) -> None:
@@ -182,10 +176,10 @@ def test_an_orphan_keeps_the_module(modnet: Modnet) -> None:
     os.close(reader)
     assert running.stdout.readline() == "orphan\n"
     running.wait(SECONDS)
-    [host] = hosts()
+    [host] = modnet.running("modnet.host")
     # A second run finds it, so it has not ended, and a census finds the orphan.
     assert modnet("run", *FORWARDER, "--", "true").returncode == 0
-    assert hosts() == [host]
+    assert modnet.running("modnet.host") == [host]
     os.close(writer)
     running.communicate(timeout=SECONDS)
 
@@ -199,7 +193,7 @@ def test_twenty_at_once_start_each_module_once(modnet: Modnet) -> None:
     for running in many:
         line = running.stdout.readline()
         assert line == "here\n", running.communicate()[1]
-    assert len(hosts()) == 3
+    assert len(modnet.running("modnet.host")) == 3
     for running in many:
         assert ended(running) == ("", "")
         assert running.returncode == 0
@@ -214,10 +208,10 @@ def test_one_after_the_other_while_the_module_ends(modnet: Modnet) -> None:
 
 def test_a_killed_module_is_started_anew(modnet: Modnet) -> None:
     first = modnet.server("forwarder")
-    [old] = hosts()
+    [old] = modnet.running("modnet.host")
     os.kill(old, signal.SIGKILL)
     second = modnet.server("forwarder")
-    assert hosts() not in ([], [old])
+    assert modnet.running("modnet.host") not in ([], [old])
     ended(first)
     ended(second)
 
@@ -225,7 +219,7 @@ def test_a_killed_module_is_started_anew(modnet: Modnet) -> None:
 def test_everything_killed_at_once_leaves_nothing(modnet: Modnet) -> None:
     """The fixture's census is the test: nobody is left who could clean up after himself."""
     running = modnet.server("forwarder", "forwarder,as=second")
-    for pid in [running.pid, *hosts()]:
+    for pid in [running.pid, *modnet.running("modnet.host")]:
         os.kill(pid, signal.SIGKILL)
     ended(running)
 

@@ -8,6 +8,7 @@ import pty
 import subprocess
 
 import pytest
+from modnet import trial
 
 from tests.lib import counters
 from tests.lib.modnet import Modnet, ended
@@ -134,3 +135,20 @@ def test_a_reader_that_goes_is_no_error(modnet: Modnet) -> None:
     with modnet.popen("doctor", stdout=writer, stderr=subprocess.PIPE) as process:
         os.close(writer)
         assert process.communicate(timeout=30)[1] == ""
+
+
+def test_doctor_removes_a_directory_that_a_janitor_is_still_at_work_in(tmp_path, monkeypatch) -> None:
+    """Files come and go below it: a removal that meets one is begun anew."""
+    runtime = tmp_path / "r"
+    runtime.mkdir()
+    late = [runtime / "one", runtime / "two"]
+    real = os.rmdir
+
+    def rmdir(path, **more):
+        if late:
+            late.pop().touch()
+        real(path, **more)
+
+    monkeypatch.setattr(os, "rmdir", rmdir)
+    trial._remove(runtime)
+    assert not late and not runtime.exists()

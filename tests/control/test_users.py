@@ -8,7 +8,6 @@ import pytest
 
 from tests.lib import census
 from tests.lib.modnet import SECONDS, Modnet, ended
-from tests.lib.modnet import running as running_pids
 from tests.lib.process import until
 
 
@@ -82,7 +81,7 @@ def test_a_module_whose_launcher_dies_before_it_uses_it_ends(modnet: Modnet) -> 
     running = modnet.popen("run", "-m", f"{path}:Slow", "--", "true")
 
     def started() -> bool:
-        return any("modnet.host" in one for one in census.take(modnet.place).processes)
+        return bool(modnet.running("modnet.host"))
 
     until(started, 20, "the module's process")
     running.kill()
@@ -95,8 +94,8 @@ def test_a_module_whose_launcher_dies_before_it_uses_it_ends(modnet: Modnet) -> 
 def test_the_janitor_is_not_needed(modnet: Modnet, number: signal.Signals) -> None:
     """Without it a killed command's record goes all the same, by the module that it has used."""
     running = modnet.server("forwarder")
-    until(lambda: len(running_pids("modnet.janitor")) == 1, 10, "the janitor")
-    os.kill(*running_pids("modnet.janitor"), number)
+    until(lambda: len(modnet.running("modnet.janitor")) == 1, 10, "the janitor")
+    os.kill(*modnet.running("modnet.janitor"), number)
     running.kill()
     ended(running)
 
@@ -105,7 +104,7 @@ def test_one_janitor_serves_all(modnet: Modnet) -> None:
     many = [modnet.server("forwarder", f"forwarder,as=n{number}") for number in range(4)]
 
     def janitors() -> int:
-        return len(running_pids("modnet.janitor"))
+        return len(modnet.running("modnet.janitor"))
 
     until(lambda: janitors() == 1, 10, "one janitor")
     for running in many:

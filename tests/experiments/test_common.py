@@ -1,16 +1,18 @@
 """Reading of wrk, of the kernel's clocks, of owners' tags; refusal of a debug build."""
 
+import json
 import os
 import subprocess
 import sys
 import time
 import types
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from experiments import net
-from experiments.common import cli, cpu, load, machine, owner, processes
+from experiments.common import cli, cpu, load, machine, owner, processes, runner
 from experiments.common.errors import ExperimentError
 
 TIMERS = """Timer List Version: v0.10
@@ -145,6 +147,61 @@ def test_an_error_is_one_line_and_status_2(capsys):
 
     assert cli.guarded(main) == 2
     assert capsys.readouterr().err == "error: what to do\n"
+
+
+@dataclass(frozen=True)
+class Length:
+    rounds: int = 10
+    every_s: float = 0.5
+
+
+def asked(*words):
+    parser = cli.parser("x", "?")
+    cli.add_numbers(parser, Length(), {"rounds": (1, "rounds"), "every_s": (0.2, "a pause")}, most=99)
+    return parser.parse_args(words)
+
+
+def test_what_the_user_gave_takes_the_place_of_what_quick_or_full_has():
+    quick = Length(2, 0.3)
+    assert cli.given(quick, asked()) == quick
+    assert cli.given(quick, asked("--rounds", "7")) == Length(7, 0.3)
+    assert cli.given(quick, asked("--every", "1")) == Length(2, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--rounds", "0"), "--rounds: 0: 1 is the least"),
+        (("--rounds", "100"), "--rounds: 100: 99 is the most"),
+        (("--rounds", "1.5"), "--rounds: invalid whole number value: '1.5'"),
+        (("--every", "nan"), "--every: nan: 0.2 is the least"),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused_in_one_line(words, said, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        asked(*words)
+    assert capsys.readouterr().err.splitlines()[-1].endswith(said)
+
+
+def test_the_runner_prints_one_object_or_shows_what_was_measured(capsys, monkeypatch):
+    def measure(_arguments):
+        with runner.facts([], product=False) as facts:
+            done = facts.task("steps", 3)
+            done()
+            done(2)
+            assert facts.progress.finished
+        facts.build["rounds"] = "3"
+        return facts.report({"of": "nothing"}, [{"paper": None}], []), ["drawn"]
+
+    shown = []
+    for words in ([], ["--json"]):
+        monkeypatch.setattr(sys, "argv", ["x", *words])
+        runner.run(cli.parser("x", "?"), measure, lambda *what: shown.append(what))
+    printed = json.loads(capsys.readouterr().out)
+    assert list(printed) == ["machine", "build", "data", "rows", "checks"]
+    assert printed["build"]["rounds"] == "3" and printed["machine"]["hypervisor_took_s"] >= 0
+    ((report, results),) = shown
+    assert report.data == {"of": "nothing"} and results == ["drawn"]
 
 
 def test_words_are_checked_and_put_in_order():

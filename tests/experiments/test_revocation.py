@@ -83,6 +83,21 @@ def test_checks_hold_late_binding_to_the_issue_s_bounds_and_the_others_to_none()
     assert by_name(checks, "never came").value == 1
 
 
+def test_new_content_that_the_next_decision_has_taken_back_is_counted_apart():
+    late = plan.Case(10, "bbr", "late")
+    taken = [decision(reaction_s=None, overtaken=True), decision()]
+    (row,) = analysis.rows({late: [run(98, *taken)]})
+    assert (row["overtaken"], row["never_seen"]) == (1, 0)
+    assert by_name(analysis.checks({late: [run(98, *taken)]}), "never came").ok
+
+
+def test_only_all_of_the_new_content_counts_as_taken_back():
+    old = bytes(5000)
+    assert sender.has_new(old + sender.new(3) + old, 3)
+    assert not sender.has_new(sender.new(3)[1:] + old, 3)
+    assert not sender.has_new(old, 0)
+
+
 def test_tcp_info_says_what_the_kernel_has_not_sent():
     import socket
 
@@ -94,7 +109,7 @@ def test_tcp_info_says_what_the_kernel_has_not_sent():
         info = sender.Info(near)
         far.close()
     assert 0 < info.unsent < sent and info.mss > 0 and info.cwnd > 0
-    assert info.row(5, 6)["unsent"] == info.unsent
+    assert info.row(5, 6, False)["unsent"] == info.unsent
 
 
 def ask(*arguments):

@@ -10,15 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 from tests.http.generated import answer_of
+from tests.http.scripted import GENERATED
 from tests.lib.users import ordinary
-from tests.servers.base import Server, running
-
-HERE = Path(__file__).parent
-SERVER = Server(
-    "generated",
-    ("python3",),
-    lambda place, _: ["python3", str(place.copy(HERE / "generated.py")), str(place.port)],
-)
+from tests.servers.base import running
 
 
 class Reader:
@@ -87,6 +81,6 @@ async def _all(port: int, exchanges: int, seed: int, counts: Counter[str]) -> No
 def run(exchanges: int, www: Path, seed: int = 1) -> Counter[str]:
     """So many exchanges; how many of each kind there were."""
     counts: Counter[str] = Counter()
-    with running(SERVER, ordinary(), "gzip", www) as up:
+    with running(GENERATED, ordinary(), "gzip", www) as up:
         asyncio.run(_all(up.place.port, exchanges, seed, counts))
     return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import zlib
 from typing import Any
 
@@ -145,11 +146,31 @@ def test_a_level_may_be_asked_for() -> None:
 
     text = bytes(range(256)) * 14000
     response = answer(text)
-    out = played(lambda _, response: response.encode("gzip", level, every=3600), response)
+    out = played(lambda _, response: response.encode("gzip", level, every=0), response)
     assert zlib.decompress(chunks(out), 31) == text
-    assert [one[2] for one in asked] == [0, 1 << 20, 2 << 20, 3 << 20]
-    assert [one[1] for one in asked] == [1, 1, 9, 9]
+    # Before the first piece twice: for the stream that is to be made, and since no time has to pass. Of the
+    # last there is less than a piece.
+    assert [one[2] for one in asked] == [0, *range(0, len(text) - (1 << 16), 1 << 16)]
+    assert [one[1] for one in asked[:4]] == [1, 1, 1, 9]
     assert asked[-1][3] > 0 and asked[-1][4] > 0
+
+
+def test_a_policy_that_takes_long_is_asked_less_often() -> None:
+    asked: list[float] = []
+    cost, every = 0.002, 0.001
+
+    def level(flow: Any, encoding: http.Encoding) -> int:
+        asked.append(encoding.seconds)
+        begun = time.thread_time()
+        while time.thread_time() - begun < cost:
+            pass
+        return 1
+
+    begun = time.monotonic()
+    played(lambda _, response: response.encode("gzip", level, every=every), answer(bytes(range(256)) * 14000))
+    took = time.monotonic() - begun
+    # At once, five times `every` apart, and when the coding has taken 25 times as long.
+    assert len(asked) <= 1 + (took - len(asked) * cost) / (5 * every) + asked[-1] / (25 * cost)
 
 
 def test_a_level_that_fails_is_told_once_and_the_body_goes_on() -> None:

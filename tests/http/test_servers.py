@@ -7,7 +7,6 @@ import http.client
 import io
 import random
 import socket
-import subprocess
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -15,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.http.curl import curl
+from tests.http.scripted import LIVE
 from tests.http.test_module import chunks
 from tests.lib.users import ordinary
-from tests.servers.base import Running, Server, running
+from tests.servers.base import Running, running
 from tests.servers.catalogue import HTTP
 
-LIVE = Path(__file__).parent / "live.js"
 SERVERS = ("nginx", "apache-php", "http.server", "node")
 PAGE = "".join(f"<li>{n % 97} of {n % 13}, {n * n % 1009}</li>\n" for n in range(8000)).encode()
 PHOTO = random.Random(1).randbytes(300_000)
@@ -43,35 +43,6 @@ def up(request: pytest.FixtureRequest, www: Path) -> Iterator[Running]:
     """A server behind the module."""
     with running(HTTP[request.param], ordinary(), "gzip", www) as one:
         yield one
-
-
-def curl(up: Running, path: str, *options: str) -> tuple[dict[str, str], bytes, int]:
-    """Headers of the last response, in small letters; its body, decoded; how many bytes of it came."""
-    here = up.place.directory
-    url = f"http://127.0.0.1:{up.place.port}{path}"
-    told = subprocess.run(
-        [
-            "curl",
-            "-sS",
-            "--max-time",
-            "30",
-            "-D",
-            here / "came.head",
-            "-o",
-            here / "came.body",
-            "-w",
-            "%{size_download}",
-            *options,
-            url,
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    head = (here / "came.head").read_text().strip().split("\n\n")[-1].splitlines()
-    fields = dict(line.split(": ", 1) for line in head[1:] if ": " in line)
-    body = (here / "came.body").read_bytes() if (here / "came.body").exists() else b""
-    return {"status": head[0].split()[1], **{k.lower(): v for k, v in fields.items()}}, body, int(told)
 
 
 def test_a_page_comes_compressed_and_whole(up: Running) -> None:
@@ -167,8 +138,7 @@ def test_ranges_and_validators_of_nginx_stay_right(www: Path) -> None:
 @pytest.fixture(scope="module")
 def live(www: Path) -> Iterator[Running]:
     """node with streams."""
-    server = Server("live", ("node",), lambda place, _: ["node", str(place.copy(LIVE)), str(place.port)])
-    with running(server, ordinary(), "gzip", www) as one:
+    with running(LIVE, ordinary(), "gzip", www) as one:
         yield one
 
 

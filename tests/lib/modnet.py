@@ -73,6 +73,18 @@ class Modnet:
             raise AssertionError(running.communicate()[1])
         return running
 
+    def running(self, module: str) -> list[int]:
+        """Our descendants that run the Python module `module` for this place; others' places have theirs."""
+        found = []
+        place = f"MODNET_RUNTIME_DIR={self.runtime}".encode()
+        for pid in descendants(os.getpid()):
+            # One that has gone since is not running.
+            with contextlib.suppress(OSError):
+                words, given = (Path(f"/proc/{pid}/{of}").read_bytes() for of in ("cmdline", "environ"))
+                if module.encode() in words.split(b"\0") and place in given.split(b"\0"):
+                    found.append(pid)
+        return found
+
     def files(self) -> set[str]:
         """All files of the registry that belong to a module or a process."""
         return set(census.take(self.place).files)
@@ -95,14 +107,3 @@ def places(user: User | None = None) -> Iterator[Modnet]:
         census.sweep(before)
         reap_orphans()
         shutil.rmtree(place.directory)
-
-
-def running(module: str) -> list[int]:
-    """Our descendants that run the Python module `module`."""
-    found = []
-    for pid in descendants(os.getpid()):
-        # One that has gone since is not running.
-        with contextlib.suppress(OSError):
-            if module.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                found.append(pid)
-    return found

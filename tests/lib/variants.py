@@ -21,6 +21,15 @@ VARIANTS: dict[str, list[str]] = {
     # Clients that take no coding get every byte as it was, and what is no HTTP passes.
     "gzip": ["gzip,level=6"],
 }
+# Of single tests: no column of a matrix.
+OTHERS: dict[str, list[str]] = {
+    "codings": ["gzip,level=6,coding=zstd,coding=br,coding=gzip"],
+}
+
+
+def modules_of(variant: str) -> list[str]:
+    """Its `-m` arguments."""
+    return (VARIANTS | OTHERS)[variant]
 
 
 def wrap(place: Place, variant: str, argv: list[str]) -> list[str]:
@@ -28,7 +37,7 @@ def wrap(place: Place, variant: str, argv: list[str]) -> list[str]:
     if variant == NATIVE:
         return argv
     modules = []
-    for module in VARIANTS[variant]:
+    for module in modules_of(variant):
         modules += ["-m", module.format(identity=place.copy(IDENTITY))]
     return place.modnet("run", *modules, "--", *argv)
 
@@ -36,7 +45,7 @@ def wrap(place: Place, variant: str, argv: list[str]) -> list[str]:
 def module_names(variant: str) -> list[str]:
     """Under which names the variant's modules register."""
     names = []
-    for module in VARIANTS[variant]:
+    for module in modules_of(variant):
         first, *settings = module.split(",")
         renamed = [s.removeprefix("as=") for s in settings if s.startswith("as=")]
         names.append(renamed[0] if renamed else first.rpartition(":")[2].lower() or first)

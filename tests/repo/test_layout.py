@@ -25,6 +25,7 @@ MAY_KNOW = {
     "python": {"abi", "engine", "inspect", "revoke", "transform"},
 }
 LONGEST = 600
+TWO_PAGES = 110
 
 
 def tracked(*patterns: str) -> list[Path]:
@@ -118,6 +119,17 @@ def test_links_in_documents_lead_somewhere():
             if "://" not in link and not (document.parent / link).exists():
                 broken.append(f"{document.name}: {link}")
     assert broken == []
+
+
+def test_the_architecture_has_two_pages_and_lists_every_decision_once():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    assert len(text.splitlines()) <= TWO_PAGES
+    listed = re.findall(r"^\| (\d+) \| \[(.*?)\]\((docs/decisions/(\d+)-.*?\.md)\)", text, re.MULTILINE)
+    assert [int(number) for number, *_ in listed] == list(range(1, len(listed) + 1))
+    assert {ROOT / file for _, _, file, _ in listed} == {*(ROOT / "docs/decisions").iterdir()}
+    for number, title, file, prefix in listed:
+        assert int(prefix) == int(number)
+        assert (ROOT / file).read_text().startswith(f"# {number}. {title}\n\n")
 
 
 def test_only_one_place_says_the_version():

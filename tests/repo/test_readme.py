@@ -12,7 +12,9 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import click
 import pytest
+from modnet.cli import modnet
 
 from tests.lib.place import Place
 from tests.lib.process import Program, listening
@@ -108,6 +110,19 @@ def test_the_other_commands_run(place, server, command):
     assert bool(done.stdout) != (" top " in command)
     if command.endswith((" ps", " list")):
         assert "shout" in done.stdout
+
+
+def test_every_command_that_prose_names_exists():
+    """`modnet …` between backticks, wherever a user reads: the words before what is in capitals."""
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("**/*.md"), *ROOT.glob("experiments/*/README.md")]
+    named = {found for file in files for found in re.findall(r"`modnet ([a-z][^`]*)`", file.read_text())}
+    assert len(named) > 10
+    for text in named:
+        command, words = modnet, text.split()
+        while words and isinstance(command, click.Group):
+            found = command.get_command(click.Context(command), words[0])
+            assert found is not None, f"there is no `modnet {text}`"
+            command, words = found, words[1:]
 
 
 @pytest.mark.parametrize("number", range(3))

@@ -4,6 +4,7 @@ Rules: nothing is installed and nothing is fetched; a stand-in writes down how i
 """
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -92,6 +93,17 @@ def test_what_is_missing_is_installed_and_nothing_else(lacking_wrk):
     (install,) = [call for call in lacking_wrk.called("apt-get") if " install " in call]
     assert install.endswith("--no-install-recommends wrk")
     assert done.stderr.splitlines()[0] == "modnet: installing wrk"
+
+
+def test_the_packages_that_are_installed_are_those_that_contributing_names():
+    wanted = re.findall(r'need "?([a-z0-9+-]+)', (ROOT / "scripts/bootstrap.sh").read_text())
+    wanted = [name for name in wanted if name != "package"]
+    table = re.findall(r"^\| `make [^|]*\|([^|]*)\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    packages = " ".join(table[:3]).replace(".N-testsuite", "").replace("libpython3", "libpython")
+    assert len(wanted) > 20
+    assert [
+        name for name in wanted if not re.search(rf"(?<![\w+-]){re.escape(name)}(?![\w+-])", packages)
+    ] == []
 
 
 def test_build_does_not_ask_for_the_demos_packages(lacking_wrk):

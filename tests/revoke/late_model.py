@@ -36,7 +36,7 @@ class Place(Protocol):
         """As the application; how many were taken."""
 
     def settle(self) -> None:
-        """Returns when all that was taken has reached the queue; under a lock it does not."""
+        """Returns when all that was taken can be taken back, wherever it lies."""
 
     def taker(self) -> Any:
         """What has `yank`, `peek`, `write`, `lock` and `unsent`."""

@@ -5,11 +5,8 @@ hundred thousand steps are in tests/soak.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import socket
-import struct
 import tempfile
-import termios
 from pathlib import Path
 from typing import Any
 
@@ -99,10 +96,8 @@ class FlowPlace:
         return taken
 
     def settle(self) -> None:
-        wait_until(lambda: not self._in_the_pair(), "the module to read")
-
-    def _in_the_pair(self) -> int:
-        return struct.unpack("i", fcntl.ioctl(self.application, termios.TIOCOUTQ, bytes(4)))[0]
+        # What is still in the pair can be taken back as well.
+        pass
 
     def taker(self) -> Any:
         return self.flow

@@ -48,8 +48,9 @@ def test_every_example_holds_one_module(path: Path) -> None:
     assert isinstance(load(parse(str(path) + needs)), Module)
 
 
-def test_an_application_yields_its_socket_in_three_lines() -> None:
-    lines = (EXAMPLES / "own_socket/server.py").read_text().splitlines()
+@pytest.mark.parametrize("name", ["server.py", "compressed.py"])
+def test_an_application_yields_its_socket_in_three_lines(name: str) -> None:
+    lines = (EXAMPLES / "own_socket" / name).read_text().splitlines()
     assert 0 < sum("calls" in line for line in lines) <= 3
 
 

@@ -62,6 +62,17 @@ def test_one_that_raises_is_told_and_called_again(caplog):
     assert "no luck" in caplog.text
 
 
+def test_one_that_would_end_its_thread_is_told_and_called_again(caplog):
+    class Leaving(Ticking):
+        def tick(self, word):
+            super().tick(word)
+            raise SystemExit("of no use here")
+
+    with running(Leaving()) as module:
+        assert module.enough.wait(PATIENCE)
+    assert "of no use here" in caplog.text
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_an_interval_that_is_none_is_refused(seconds):
     with pytest.raises(ValueError, match="above 0"):

@@ -7,7 +7,16 @@ const path = require('path');
 const { pipeline } = require('stream');
 
 const [port, root] = process.argv.slice(2);
-const TYPES = { '.html': 'text/html', '.txt': 'text/plain', '.jpg': 'image/jpeg' };
+const TYPES = {
+  '.html': 'text/html',
+  '.txt': 'text/plain',
+  '.jpg': 'image/jpeg',
+  '.png': 'image/png',
+  '.svg': 'image/svg+xml',
+  '.css': 'text/css',
+  '.js': 'text/javascript',
+  '.json': 'application/json',
+};
 
 function get(request, response) {
   if (request.url === '/reset') {

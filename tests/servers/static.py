@@ -20,7 +20,10 @@ events {{ worker_connections {connections}; }}
 http {{
     access_log off;
     default_type application/octet-stream;
-    types {{ text/html html; text/plain txt; image/jpeg jpg; }}
+    types {{
+        text/html html; text/plain txt; image/jpeg jpg; image/png png; image/svg+xml svg;
+        text/css css; text/javascript js; application/json json;
+    }}
     sendfile on; tcp_nopush on; keepalive_requests 100000;
     client_header_timeout 600; send_timeout 600; keepalive_timeout 600;
     client_max_body_size 64m;
@@ -68,6 +71,11 @@ AddType application/x-httpd-php .php
 AddType text/html .html
 AddType text/plain .txt
 AddType image/jpeg .jpg
+AddType image/png .png
+AddType image/svg+xml .svg
+AddType text/css .css
+AddType text/javascript .js
+AddType application/json .json
 Alias /scripts {here}
 php_admin_value post_max_size 64M
 """

@@ -90,7 +90,7 @@ impl Runtime {
         let meta = match fs::symlink_metadata(&self.path) {
             Ok(meta) => meta,
             Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ENOTDIR)) => return Ok(false),
-            Err(e) => return Err(Error::system(format!("cannot look at {}", self.path.display()), &e)),
+            Err(e) => return Err(Error::system(blind(&self.path), &e)),
         };
         trusted(&self.path, &meta, euid() == 0)?;
         Ok(true)
@@ -158,11 +158,12 @@ fn make(path: &Path, mode: u32) -> Result<()> {
     }
 }
 
+fn blind(path: &Path) -> String {
+    format!("cannot look at {} (set {RUNTIME_ENV} to a directory of your own)", path.display())
+}
+
 fn check(path: &Path, mode: u32) -> Result<()> {
-    let look = || {
-        fs::symlink_metadata(path)
-            .map_err(|e| Error::system(format!("cannot look at {}", path.display()), &e))
-    };
+    let look = || fs::symlink_metadata(path).map_err(|e| Error::system(blind(path), &e));
     let lacks = |meta: &fs::Metadata| meta.mode() & 0o777 & mode != mode;
     let mut meta = look()?;
     trusted(path, &meta, false)?;

@@ -32,7 +32,7 @@ fn outcome(result: isize) -> Outcome {
 }
 
 /// Reads what is there, at most `into.len()` bytes.
-pub fn receive(fd: &OwnedFd, into: &mut [u8]) -> Outcome {
+pub fn receive(fd: &impl AsRawFd, into: &mut [u8]) -> Outcome {
     loop {
         // SAFETY: `into` is writable for its length.
         let result =

@@ -109,6 +109,10 @@ impl Users {
         }
         let fd = open(pid).map_err(|e| match e.raw_os_error() {
             Some(libc::ESRCH) => Error::no_process(pid),
+            Some(libc::ENOSYS) => Error::new(
+                libc::ENOSYS,
+                "this kernel, or a sandbox, has no pidfd_open: Linux 5.3 or newer is needed (see modnet doctor)",
+            ),
             _ => Error::system(format!("cannot watch process {pid}"), &e),
         })?;
         self.poller.add(fd.as_raw_fd(), pid).map_err(|e| Error::system("cannot watch a process", &e))?;

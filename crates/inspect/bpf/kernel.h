@@ -1,35 +1,20 @@
-/* What the programs know of the kernel: helpers, map attributes, and the few fields that they read.
+/* What the programs know of the kernel: helpers, and the few fields that they read.
  *
  * Rules: only fields that are read stand here, in any order: the loader finds each one's place in the running kernel
  * (CO-RE), which preserve_access_index asks for. A vmlinux.h of three megabytes would say the same. */
 #ifndef MODNET_KERNEL_H
 #define MODNET_KERNEL_H
 
-typedef unsigned char u8;
-typedef unsigned int u32;
-typedef unsigned long long u64;
+#include "bpf.h"
 
-#define SEC(name) __attribute__((section(name), used))
 #define INLINE static inline __attribute__((always_inline))
 #define barrier() asm volatile("" ::: "memory")
 
-/* Attributes of a map, as the loader reads them from the types of a struct's members. */
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) typeof(value) *name
-
 enum {
-    MAP_ARRAY = 2,
-    MAP_PERCPU_ARRAY = 6,
-    MAP_SK_STORAGE = 24,
-    MAP_TASK_STORAGE = 29,
-    F_NO_PREALLOC = 1,
-    F_MMAPABLE = 1024,
     STORAGE_CREATE = 1,
     TYPE_SIZE = 1,
 };
 
-static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
-static u64 (*const ktime_get_ns)(void) = (void *)5;
 static u32 (*const this_cpu)(void) = (void *)8;
 static u64 (*const this_thread)(void) = (void *)14;
 static u64 (*const uid_gid)(void) = (void *)15;

@@ -8,7 +8,7 @@
 //! | [`mapped`] | reading a state that the kernel writes |
 //! | [`sample`] | the same state from `TCP_INFO` |
 //! | [`mode`], [`reason`] | which way is wanted, and why it is not the better one |
-//! | [`bpf`] | the owner of the system call bpf(2) |
+//! | [`bpf`] | the owner of the system call bpf(2), also for `crates/revoke` |
 //! | [`place`] | where the pins are |
 //! | `load` (feature `loader`) | `modnet inspect enable` and `disable` |
 //!

@@ -259,11 +259,11 @@ impl Flow {
         Ok(())
     }
 
-    /// Outbound bytes that were passed on and that TCP has not sent: those that can be taken back, and those that the kernel holds.
+    /// Outbound bytes that TCP has not sent: those that can be taken back, wherever they lie, and those that the kernel holds.
     #[getter]
     fn unsent(&self) -> usize {
         let kernel = self.watch.read().map_or(0, |state| state.write_seq.wrapping_sub(state.snd_nxt));
-        self.outlet.as_ref().map_or(0, |outlet| outlet.len()) + usize::try_from(kernel).unwrap_or(0)
+        self.outlet.as_ref().map_or(0, |outlet| outlet.unsent()) + usize::try_from(kernel).unwrap_or(0)
     }
 
     /// Takes the last outbound bytes back, at most `length`, that were passed on and not given to the kernel.

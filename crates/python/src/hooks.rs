@@ -62,15 +62,20 @@ impl PythonModule {
             }
             let module = self.module.bind(py);
             let verdict = call(py, module, flow).unwrap_or_else(|error| {
-                let told = module.call_method1("_hook_failed", (hook, flow, error.value(py)));
-                if let Err(worse) = told {
-                    worse.write_unraisable(py, Some(module));
-                }
+                tell(module, hook, flow, &error);
                 Verdict::Failed
             });
             *orders = std::mem::take(&mut flow.borrow_mut().orders);
             verdict
         })
+    }
+}
+
+/// Tells a module what its own code has raised.
+pub fn tell(module: &Bound<'_, PyAny>, hook: &str, flow: &Bound<'_, PyAny>, error: &PyErr) {
+    let py = module.py();
+    if let Err(worse) = module.call_method1("_hook_failed", (hook, flow, error.value(py))) {
+        worse.write_unraisable(py, Some(module));
     }
 }
 

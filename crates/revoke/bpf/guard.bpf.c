@@ -8,20 +8,9 @@
  *
  * Rules: what is guarded stands in maps that end with the process that guards. It must not see a byte of payload.
  */
-typedef unsigned char u8;
-typedef unsigned short u16;
-typedef unsigned int u32;
-typedef unsigned long long u64;
-
-#define SEC(name) __attribute__((section(name), used))
-#define __uint(name, value) int(*name)[value]
-#define __type(name, value) typeof(value) *name
+#include "bpf.h"
 
 enum {
-    MAP_HASH = 1,
-    MAP_ARRAY = 2,
-    MAP_SOCKMAP = 15,
-    F_MMAPABLE = 1024,
     PROTOCOL_TCP = 6,
     FAMILY_IPV4 = 2,
     LOOKUP_REPLACE = 1,
@@ -29,8 +18,6 @@ enum {
     PASS = 1,
 };
 
-static void *(*const map_lookup)(void *map, const void *key) = (void *)1;
-static u64 (*const ktime_get_ns)(void) = (void *)5;
 static long (*const release)(void *socket) = (void *)86;
 static long (*const assign)(void *context, void *socket, u64 flags) = (void *)124;
 

@@ -30,13 +30,21 @@ pub struct Release {
 }
 
 impl Release {
+    /// Bytes a second that go, as believed now; 0: nothing is known.
+    #[must_use]
+    pub fn rate(&self) -> u64 {
+        self.pace.rate()
+    }
+
     /// How much `right` may be given now.
-    pub fn grant(&mut self, right: BorrowedFd<'_>, is_tcp: bool) -> Grant {
+    pub fn grant(&mut self, right: &impl AsFd, is_tcp: bool) -> Grant {
+        let right = right.as_fd();
         let all = Grant { bytes: usize::MAX, low: 0, again: None };
         if !is_tcp {
             return all;
         }
-        let waited = self.waits;
+        let waited = std::mem::take(&mut self.waits);
+        self.again = None;
         // Without an answer, or without a connection, sending tells what has happened.
         match sample::info(right) {
             Ok(info) if info.state != CLOSE => self.pace.grant(Seen { waited, ..seen(&info) }),
@@ -56,12 +64,9 @@ impl Release {
         more: bool,
         now: u64,
     ) -> io::Result<bool> {
-        let right = right.as_fd();
-        self.again = None;
         let grant = self.grant(right, is_tcp);
-        self.waits = false;
         let sent = (grant.bytes > 0).then(|| {
-            outlet.send(grant.bytes, |pieces, bytes, all| match send(right, pieces, more && all) {
+            outlet.send(grant.bytes, |pieces, bytes, all| match send(right.as_fd(), pieces, more && all) {
                 Ok(count) => (count, Ok(all && count == bytes)),
                 Err(error) => (0, Err(error)),
             })
@@ -71,18 +76,24 @@ impl Release {
             Some(Err(error)) => return Err(error),
             Some(Ok(false)) | None => {}
         }
-        self.rearm = true;
+        self.await_room(right, is_tcp, &grant, now);
         // Under a lock they are meant to.
         self.waits = !outlet.is_locked();
+        Ok(false)
+    }
+
+    /// More than was granted waits: who polls is to be told when there is room.
+    pub fn await_room(&mut self, right: &impl AsFd, is_tcp: bool, grant: &Grant, now: u64) {
+        self.rearm = true;
+        self.waits = true;
         if is_tcp {
             self.again = grant.again.map(|after| now.saturating_add(after));
             // An application may have set its own meanwhile; then room is told too early, and this sets it again.
             if grant.bytes == 0 || grant.low.abs_diff(self.low) > self.low / 4 {
                 self.low = grant.low;
-                set_low_water(right, grant.low);
+                set_low_water(right.as_fd(), grant.low);
             }
         }
-        Ok(false)
     }
 }
 

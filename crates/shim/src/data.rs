@@ -12,6 +12,8 @@ use crate::{fds, record};
 
 /// Bytes that one call throws away at a time; small, since threads may have a stack of 64 KB.
 const DISCARD: usize = 4096;
+/// The kernel's UIO_MAXIOV: it takes no more of them at a time.
+const MOST_MESSAGES: u32 = 1024;
 
 /// Whether a send needs a look: urgent data, an opening of the connection, an address.
 #[inline]
@@ -85,7 +87,7 @@ pub unsafe fn sendmmsg(
         return Answer::Native;
     }
     // SAFETY: the caller's.
-    let messages = unsafe { core::slice::from_raw_parts_mut(messages, count as usize) };
+    let messages = unsafe { core::slice::from_raw_parts_mut(messages, count.min(MOST_MESSAGES) as usize) };
     let plain = |m: &libc::mmsghdr| plain_send(flags, m.msg_hdr.msg_name.cast_const().cast());
     if messages.iter().all(plain) {
         return Answer::Native;

@@ -46,7 +46,8 @@ hooks! {
             passed::name_all_of(messages, count);
             data::sendmmsg(fd, messages, count, flags, one_by_one)
         };
-        give(answer, || inside(fd, || native!(SENDMMSG(fd, messages, count, flags))))
+        let sent = give(answer, || inside(fd, || native!(SENDMMSG(fd, messages, count, flags))));
+        fault::wrote(fd, sent as isize) as c_int
     }
 
     fn read(fd: c_int, data: *mut c_void, len: size_t) -> ssize_t {
@@ -107,36 +108,49 @@ hooks! {
     fn recvmmsg(
         fd: c_int, messages: *mut mmsghdr, count: c_uint, flags: c_int, timeout: *mut libc::timespec
     ) -> c_int {
-        inside(fd, || native!(RECVMMSG(fd, messages, count, flags, timeout)))
+        let got: c_int = inside(fd, || native!(RECVMMSG(fd, messages, count, flags, timeout)));
+        if got <= 0 {
+            return got;
+        }
+        // SAFETY: the kernel has just filled in at least one.
+        let (message, len) = unsafe { (&(*messages).msg_hdr, (*messages).msg_len) };
+        // SAFETY: the kernel has found the vectors good.
+        let room = || data::reads(unsafe { data::room(message.msg_iov, message.msg_iovlen) }, flags);
+        if fault::told(fd, len as isize, room) < 0 { -1 } else { got }
     }
 
     fn sendfile(to: c_int, from: c_int, offset: *mut libc::off64_t, count: size_t) -> ssize_t {
-        inside(to, || inside(from, || native!(SENDFILE(to, from, offset, count))))
+        fault::wrote(to, inside(to, || inside(from, || native!(SENDFILE(to, from, offset, count)))))
     }
 
     fn sendfile64(to: c_int, from: c_int, offset: *mut libc::off64_t, count: size_t) -> ssize_t {
-        inside(to, || inside(from, || native!(SENDFILE64(to, from, offset, count))))
+        fault::wrote(to, inside(to, || inside(from, || native!(SENDFILE64(to, from, offset, count)))))
     }
 
     fn splice(
         from: c_int, at: *mut libc::off64_t, to: c_int, there: *mut libc::off64_t, count: size_t, flags: c_uint
     ) -> ssize_t {
-        inside(from, || inside(to, || native!(SPLICE(from, at, to, there, count, flags))))
+        let moved = inside(from, || inside(to, || native!(SPLICE(from, at, to, there, count, flags))));
+        fault::told(from, fault::wrote(to, moved), || count != 0)
     }
 
     fn preadv2(fd: c_int, vectors: *const iovec, count: c_int, at: libc::off64_t, flags: c_int) -> ssize_t {
-        inside(fd, || native!(PREADV2(fd, vectors, count, at, flags)))
+        // SAFETY: the application's own arguments, which the kernel has just found good.
+        let room = || unsafe { data::room(vectors, count as usize) } != 0;
+        fault::told(fd, inside(fd, || native!(PREADV2(fd, vectors, count, at, flags))), room)
     }
 
     fn preadv64v2(fd: c_int, vectors: *const iovec, count: c_int, at: libc::off64_t, flags: c_int) -> ssize_t {
-        inside(fd, || native!(PREADV64V2(fd, vectors, count, at, flags)))
+        // SAFETY: the application's own arguments, which the kernel has just found good.
+        let room = || unsafe { data::room(vectors, count as usize) } != 0;
+        fault::told(fd, inside(fd, || native!(PREADV64V2(fd, vectors, count, at, flags))), room)
     }
 
     fn pwritev2(fd: c_int, vectors: *const iovec, count: c_int, at: libc::off64_t, flags: c_int) -> ssize_t {
-        inside(fd, || native!(PWRITEV2(fd, vectors, count, at, flags)))
+        fault::wrote(fd, inside(fd, || native!(PWRITEV2(fd, vectors, count, at, flags))))
     }
 
     fn pwritev64v2(fd: c_int, vectors: *const iovec, count: c_int, at: libc::off64_t, flags: c_int) -> ssize_t {
-        inside(fd, || native!(PWRITEV64V2(fd, vectors, count, at, flags)))
+        fault::wrote(fd, inside(fd, || native!(PWRITEV64V2(fd, vectors, count, at, flags))))
     }
 }

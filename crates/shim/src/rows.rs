@@ -22,15 +22,22 @@ pub const ROWS: &[Row] = &[
         keys: Keys::Calls,
         goes: Goes::Intermediate,
         why: "the data path is the kernel's own. A read that finds the end, and a write that finds nobody, tell the error that \
-              the real socket met, once, as natively: ECONNRESET, ETIMEDOUT. (splice, sendfile and streams do not; poll shows a \
+              the real socket met, once, as natively: ECONNRESET, ETIMEDOUT. (Streams do not, nor syscall(); poll shows a \
               hang-up without POLLERR, and SIGPIPE comes with the first such write)",
-        tests: &["test_data_and_readiness", "test_sendfile", "test_a_reset_is_told_once", "test_reads_of_an_end"],
+        tests: &[
+            "test_data_and_readiness",
+            "test_sendfile",
+            "test_a_reset_is_told_once",
+            "test_a_reset_is_told_by_the_calls_that_move_bytes_in_the_kernel_and_by_those_of_many_messages",
+            "test_reads_of_an_end",
+        ],
     },
     Row {
         calls: "shutdown",
         keys: Keys::Calls,
         goes: Goes::Intermediate,
-        why: "the engine carries the half-close across; the pair then ends with its flow",
+        why: "the engine carries the half-close across; the pair then ends with its flow. What comes in after SHUT_RD is thrown \
+              away, as UNIX sockets have it; Linux's TCP would hand it out",
         tests: &["test_shutdown"],
     },
     Row {

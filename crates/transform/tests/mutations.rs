@@ -1,9 +1,27 @@
-//! A short run of what `fuzz/` does for long: inputs of the kept corpus, changed at random from a fixed seed.
+//! The kept corpus, changed at random from a fixed seed: a short run of what `make fuzz` does for long.
+//!
+//! Changes are made to what the two sides say, before it is packed as the fuzz target reads it, so that a word more does not
+//! turn the rest into noise. It must not know what is right: `common` says that.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use modnet_transform::http::Reason;
 
 mod common;
+#[path = "common/corpus.rs"]
+mod corpus;
+
+use corpus::{found, packed, talks, Talk};
 
 /// Rounds unless `MODNET_ROUNDS` says otherwise; some seconds in a debug build.
 const ROUNDS: u64 = 40_000;
+/// One round in so many repeats a part until it is larger than any bound of the framer; such a round costs some ms.
+const LARGE_EVERY: usize = 20_000;
+/// Larger than the largest head, and than the heads that wait for their answers.
+const LARGE: usize = 300_000;
+/// No round may leave more behind, or need more at a time: the inputs, their copies, and what the framer holds.
+const MOST_MEMORY: u64 = 64 << 20;
 
 struct Chance(u64);
 
@@ -42,66 +60,95 @@ const WORDS: [&str; 22] = [
     "HTTP/1.1 101 Switching\r\n\r\n",
 ];
 
-fn corpus() -> Vec<Vec<u8>> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/corpus");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 10, "the corpus is gone");
-    files.iter().map(|file| packed(&std::fs::read(file).unwrap())).collect()
-}
-
-/// A corpus file is text for people: lines `>` from the client, `<` from the server, escapes as in Rust.
-fn packed(text: &[u8]) -> Vec<u8> {
-    let mut input = vec![0];
-    for line in String::from_utf8(text.to_vec()).unwrap().lines() {
-        let (way, rest) = (if line.starts_with('<') { 0x80 } else { 0 }, &line[line.len().min(2)..]);
-        let bytes = rest.replace("\\r", "\r").replace("\\n", "\n").replace("\\t", "\t").into_bytes();
-        for piece in bytes.chunks(0x7f * 8) {
-            // Records are multiples of eight: the last is padded by the next line's kind, so it is cut into smaller ones.
-            let (whole, rest) = piece.split_at(piece.len() / 8 * 8);
-            if !whole.is_empty() {
-                input.push(way | u8::try_from(whole.len() / 8).unwrap());
-                input.extend_from_slice(whole);
-            }
-            for byte in rest {
-                input.extend_from_slice(&[way, *byte]);
-            }
+/// One change.
+fn change(talk: &mut Talk, corpus: &[Talk], chance: &mut Chance) {
+    if talk.is_empty() {
+        talk.push((false, Vec::new()));
+    }
+    let which = chance.below(talk.len());
+    let bytes = &mut talk[which].1;
+    let at = chance.below(bytes.len() + 1);
+    match chance.below(16) {
+        0 if at < bytes.len() => bytes[at] = u8::try_from(chance.below(256)).unwrap(),
+        0..=6 => drop(bytes.splice(at..at, WORDS[chance.below(WORDS.len())].bytes())),
+        7 | 8 => drop(bytes.drain(at..(at + 1 + chance.below(9)).min(bytes.len()))),
+        9 | 10 => {
+            let other = &corpus[chance.below(corpus.len())];
+            let (is_server, said) = &other[chance.below(other.len())];
+            let from = chance.below(said.len() + 1);
+            talk.insert(which, (*is_server, said[from..].to_vec()));
+        }
+        11 | 12 => {
+            let again = talk[which].clone();
+            talk.push(again);
+        }
+        13 | 14 => bytes.truncate(at),
+        _ => {
+            let other = chance.below(talk.len());
+            talk.swap(which, other);
         }
     }
-    input
+}
+
+/// Says a part of it, or all, again and again.
+fn enlarge(talk: &mut Talk, chance: &mut Chance) {
+    let which = chance.below(talk.len());
+    let bytes = &mut talk[which].1;
+    let (from, to) = match chance.below(2) {
+        0 => (0, bytes.len()),
+        _ => (chance.below(bytes.len() + 1), chance.below(bytes.len() + 1)),
+    };
+    let part = bytes[from.min(to)..from.max(to)].to_vec();
+    if !part.is_empty() {
+        drop(bytes.splice(from..from, part.repeat(1 + LARGE / part.len())));
+    }
+}
+
+/// Most bytes of memory that this process has had at a time.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
 }
 
 #[test]
 fn the_corpus_and_its_mutations_keep_the_rules() {
-    let corpus = corpus();
+    let corpus = talks();
     let mut chance = Chance(0x2026_1126);
-    for input in &corpus {
-        for act in 0..16 {
-            let mut input = input.clone();
-            input[0] = act;
-            common::check(&input);
+    let mut seen = BTreeMap::new();
+    let mut check = |input: &[u8]| *seen.entry(common::check(input).unwrap_or("none")).or_insert(0_u64) += 1;
+    for talk in &corpus {
+        for act in 0..64 {
+            check(&packed(act, talk));
         }
     }
+    for input in found() {
+        check(&input);
+    }
+    let large = |begin: &str, again: &str| [begin, &again.repeat(LARGE / again.len())].concat().into_bytes();
+    check(&packed(0, &vec![(false, large("GET / HTTP/1.1\r\nX: ", "x"))]));
+    check(&packed(0, &vec![(false, large("", "GET / HTTP/1.1\r\nHost: a\r\n\r\n"))]));
     let rounds = std::env::var("MODNET_ROUNDS").map_or(ROUNDS, |text| text.parse().unwrap());
-    for _ in 0..rounds {
-        let mut input = corpus[chance.below(corpus.len())].clone();
-        input[0] = u8::try_from(chance.below(16)).unwrap();
+    let (begun, before) = (Instant::now(), peak());
+    let mut bytes = 0;
+    for round in 1..=rounds {
+        let mut talk = corpus[chance.below(corpus.len())].clone();
+        let act = u8::try_from(chance.below(64)).unwrap();
         for _ in 0..=chance.below(4) {
-            let at = chance.below(input.len());
-            match chance.below(5) {
-                0 => input[at] = u8::try_from(chance.below(256)).unwrap(),
-                1 => drop(input.splice(at..at, WORDS[chance.below(WORDS.len())].bytes())),
-                2 => drop(input.drain(at..(at + chance.below(9)).min(input.len()))),
-                3 => {
-                    let other = &corpus[chance.below(corpus.len())];
-                    input.extend_from_slice(&other[chance.below(other.len())..]);
-                }
-                _ => input.truncate(at.max(1)),
-            }
-            if input.is_empty() {
-                input.push(0);
-            }
+            change(&mut talk, &corpus, &mut chance);
         }
-        common::check(&input);
+        if chance.below(LARGE_EVERY) == 0 {
+            enlarge(&mut talk, &mut chance);
+        }
+        let input = packed(act, &talk);
+        bytes += input.len() as u64;
+        check(&input);
+        if round % 10_000_000 == 0 {
+            println!("{round} inputs after {} s, {} MB", begun.elapsed().as_secs(), peak() >> 20);
+        }
     }
+    println!("{rounds} inputs of {bytes} bytes in {} s: {seen:?}", begun.elapsed().as_secs());
+    println!("memory: {} MB before, {} MB at most", before >> 20, peak() >> 20);
+    assert!(peak() - before < MOST_MEMORY, "{} MB", peak() >> 20);
+    assert!(seen.len() > Reason::ALL.len(), "not every end was come to: {seen:?}");
 }

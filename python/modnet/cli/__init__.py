@@ -4,7 +4,7 @@
 | --- | --- |
 | `run` | `run.py` |
 | `apply` | `apply.py` |
-| `module start, stop, list, show` | `module.py` |
+| `module start, stop, reload, list, show` | `module.py` |
 | `ps` | `ps.py` |
 | `top` | `top.py` |
 | `watch` | `watch.py` |

@@ -60,7 +60,7 @@ def stop(names: tuple[str, ...], every: bool, drain: float | None) -> None:
     stop_all(registry, names or tuple(registry.modules()), drain)
 
 
-@command.command("reload")
+@command.command("reload", short_help="Have modules read their files anew.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=living_modules)
 def reload(names: tuple[str, ...]) -> None:
     """Have modules read their files anew, rules for instance; what is wrong with them is told, and nothing
@@ -116,7 +116,7 @@ def list_(available: bool, in_json: bool) -> None:
     )
 
 
-@command.command("show")
+@command.command("show", short_help="Settings and counters of a module, running or not.")
 @click.argument("name", metavar="NAME", shell_complete=living_modules)
 @click.option("--json", "in_json", is_flag=True, help="One JSON document.")
 def show_(name: str, in_json: bool) -> None:
@@ -135,11 +135,37 @@ def show_(name: str, in_json: bool) -> None:
     if in_json:
         show.as_json(status)
         return
+    _print(status)
+
+
+def _print(status: dict[str, Any]) -> None:
+    """What is one thing in one table; settings and counters in tables of their own."""
+    tables = {key: value for key, value in status.items() if isinstance(value, dict)}
+    described = status["settings"] if isinstance(status.get("settings"), list) else []
     rows = [
-        [key, value if not isinstance(value, dict | list) else json.dumps(value)]
+        [key, " ".join(map(str, value)) if isinstance(value, list) else value]
         for key, value in status.items()
+        if key not in tables and value is not described
     ]
     show.table(["WHAT", "VALUE"], rows, "")
+    for title, values in tables.items():
+        if values:
+            click.echo()
+            show.table([title.replace("_", " ").upper(), "VALUE"], list(values.items()), "")
+    if described:
+        click.echo()
+        # Defaults last: one that is long widens no other column.
+        columns = ["SETTING", "TYPE", "HELP", "DEFAULT"]
+        settings = [
+            [
+                one["name"],
+                one["type"],
+                one["help"],
+                "must be given" if one["default"] is None else one["default"],
+            ]
+            for one in described
+        ]
+        show.table(columns, settings, "")
 
 
 def _described(registry: Any, name: str) -> dict[str, Any]:

@@ -40,7 +40,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], empty: str) 
     from rich.markup import escape
     from rich.table import Table
 
-    shown = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    shown = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        # Nothing is cut: a word that is too long goes on below.
+        shown.add_column(column, overflow="fold")
     for line in cells:
         shown.add_row(*(escape(cell) for cell in line))
     Console(highlight=False).print(shown)

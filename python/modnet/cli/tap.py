@@ -18,7 +18,7 @@ def command() -> None:
     """Look at recordings of the module tap."""
 
 
-@command.command()
+@command.command(short_help="Print a recording.")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--flow", type=click.IntRange(min=1), help="Only the flow with this number.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line, bytes in base64.")

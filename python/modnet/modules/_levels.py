@@ -1,6 +1,7 @@
 """Policies for a coding's level: `Adaptive` and `Paper` of `modnet.modules.gzip`, which explains them.
 
-One policy object a body, one `Machine` a module. Pure but for `Machine.look`, which reads the machine's load.
+One policy object a body, one `Machine` a module. Pure but for the clock that makes what is known of networks
+old. `tests/http/downloads.py` is a model of what they decide about.
 Rules: a policy is asked some hundred times a second and flow, from several threads at once: what is shared is
 replaced whole or is a dict's item. Must not: know HTTP.
 """
@@ -13,7 +14,6 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modnet.estimate import Bandwidth
@@ -25,8 +25,8 @@ __all__ = ["Adaptive", "Machine", "Paper"]
 
 _TYPICAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "gzip": (
-        (0.2, 1.4, 2.6, 3.6, 3.9, 5.0, 5.9, 7.0, 8.5, 12.6),
-        (1.0, 0.142, 0.108, 0.102, 0.094, 0.086, 0.084, 0.085, 0.082, 0.086),
+        (0.2, 1.4, 2.6, 3.6, 3.9, 5.0, 5.9, 7.0, 8.5, 12.7),
+        (1.0, 0.142, 0.108, 0.102, 0.094, 0.086, 0.084, 0.086, 0.0824, 0.0819),
     ),
     "zstd": (
         (0.8, 1.1, 1.2, 1.5, 1.7, 2.7, 3.3, 3.8, 4.5, 5.0),
@@ -42,9 +42,11 @@ _TYPICAL: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 """
 
 _LATE = 0.02
-"""Seconds of the link's work that the kernel is given: some scheduling delays, and twice what passes between
-two decisions.
+"""Seconds of the link's work that the kernel is given, besides what passes while the other bodies have their
+turn: some scheduling delays, and twice what passes between two decisions.
 """
+_READ = 256 * 1024
+"""Bytes of a body that are compressed in one turn."""
 _UNSENT = (16 * 1024, 1024 * 1024)
 """Bytes of the same, at least and at most: the first flight of a connection; a send buffer."""
 _NEAR = 1.01
@@ -55,6 +57,16 @@ _QUIET = 1.5
 """Fewer than so many for a processor: it has time to work ahead."""
 _BELIEVED = 0.3
 """Confidence from which on an estimate counts: the least that `Bandwidth` has while bytes wait on the way."""
+_PROBE = 2.0
+"""A link that stands idle is believed to carry so many times what was believed, or what has arrived: as in
+slow start, until it has something to send when it is looked at.
+"""
+_STALE = 2.0
+"""Seconds for which a rate is believed while the link stands idle: `modnet.estimate`'s half-life."""
+_SMOOTH = 0.2
+"""Of what a level costs, the newest counts so much."""
+_SLOWEST = 20.0
+"""Where a coding was held up longer, it was not by others that have their turn."""
 _KEPT = 4096
 """Networks remembered; then all are forgotten. 60 bytes each."""
 _FRESH = 120.0
@@ -77,49 +89,61 @@ class Machine:
     def __init__(self, cores: int | None = None) -> None:
         self.cores = cores or len(os.sched_getaffinity(0))
         self.active = 0
-        """Bodies that are being compressed, as of the last look."""
-        self.busy = 0.0
-        """Part of the processors' time that is used."""
-        self.wanting = 0.0
-        """Threads that want a processor."""
+        """Bodies that are being compressed, as of the last look and since."""
+        self.carried = 0.0
+        """Bytes a second that their links carry, as far as is known."""
+        self.slowed = 1.0
+        """How many times as long as it should a coding takes, since others want the processors too."""
         self._cost: dict[tuple[str, int], float] = {}
         self._costs: dict[str, list[float]] = {}
         """What `costs` has made of it."""
         self._networks: dict[str, tuple[float, float]] = {}
         self._counted = dict.fromkeys([*(f"level_{level}" for level in range(10)), "blind"], 0)
-        self._asked: set[int] = set()
-        self._before = (0, 0)
+        self._bodies: dict[int, float] = {}
+        """The rates of their links."""
+        self._before_that: dict[int, float] = {}
+        """Those that were not heard of since the last look."""
 
     # --- the processors ---
 
-    def look(self, stat: str | None = None) -> None:
-        """Reads the load; `stat` is the text of /proc/stat."""
-        lines = (Path("/proc/stat").read_text() if stat is None else stat).splitlines()
-        times = [int(word) for word in lines[0].split()[1:9]]
-        idle, total = times[3] + times[4], sum(times)
-        idle_before, total_before = self._before
-        self._before = (idle, total)
-        if total > total_before:
-            self.busy = 1.0 - (idle - idle_before) / (total - total_before)
-        for line in lines:
-            if line.startswith("procs_running "):
-                # Without the one that looks.
-                self.wanting = max(0.0, float(line.split()[1]) - 1.0)
-        asked, self._asked = self._asked, set()
-        self.active = len(asked)
+    def look(self) -> None:
+        """Forgets bodies that were not heard of for a while."""
+        self._before_that, self._bodies = self._bodies, {}
+        self.active, self.carried = len(self._before_that), sum(self._before_that.values())
 
-    def ask(self, body: int) -> None:
-        """A body is being compressed."""
-        self._asked.add(body)
+    def ask(self, body: int, rate: float | None) -> None:
+        """A body is being compressed, for a link of this rate."""
+        known = self._bodies.get(body)
+        if known is None:
+            # Of two looks: a body on a slow link has its turn a few times a second.
+            known = self._before_that.pop(body, None)
+            if known is None:
+                self.active += 1
+        # At once: where all links become faster at the same time, so does what all want. Sums that two
+        # threads have spoilt are right again after the next look.
+        self._bodies[body] = rate or 0.0
+        self.carried += self._bodies[body] - (known or 0.0)
 
-    @property
-    def share(self) -> float:
-        """How many want each processor; a lone body on an idle machine has one for itself."""
-        queue = max(self.active, self.wanting) / self.cores
-        if self.busy < 0.9:
-            # Others may be there, but they leave room.
-            return max(1.0, min(queue, 1.0 / (1.0 - self.busy)))
-        return max(1.0, queue)
+    def forget(self, body: int) -> None:
+        """It is over, or nobody wants it any more."""
+        rate = self._bodies.pop(body, None)
+        if rate is None:
+            rate = self._before_that.pop(body, None)
+        if rate is not None:
+            self.active -= 1
+            self.carried -= rate
+
+    def share(self, rate: float | None) -> float:
+        """How many want each processor, if all did as a body does whose link has this rate; a lone body on an
+        idle machine has one for itself.
+
+        Bodies on slower links want less of it, and those on faster ones get no more than everybody. What the
+        levels in use happen to leave is not asked: all would take it at once.
+        """
+        wanting = float(self.active)
+        if rate and 0.0 < self.carried < wanting * rate:
+            wanting = self.carried / rate
+        return max(1.0, wanting / self.cores) * self.slowed
 
     # --- what a level costs ---
 
@@ -136,12 +160,13 @@ class Machine:
             self._costs[coding] = found
         return found
 
-    def spent(self, coding: str, level: int, seconds: float, count: int) -> None:
-        """So long took so many bytes."""
+    def spent(self, coding: str, level: int, seconds: float, elapsed: float, count: int) -> None:
+        """So much of the processor took so many bytes, and so long."""
         if count > 0 and seconds > 0.0:
+            self.slowed += _SMOOTH * (min(max(elapsed / seconds, 1.0), _SLOWEST) - self.slowed)
             now = seconds / count
             before = self._cost.get((coding, level))
-            self._cost[coding, level] = now if before is None else before + 0.2 * (now - before)
+            self._cost[coding, level] = now if before is None else before + _SMOOTH * (now - before)
             # Not for every ripple: the table is looked at more often than it changes.
             if before is None or abs(now - before) > 0.05 * before:
                 self._costs.pop(coding, None)
@@ -207,33 +232,47 @@ class Adaptive:
         self._measured = False
         """Whether that was seen; else it is a guess, or an older connection's."""
         self._bandwidth = bandwidth or Bandwidth()
+        self._heard = 0.0
+        """The estimate that was last believed."""
+        self._at = (0, 0.0)
+        """Bytes that had arrived at the last look, and when that was."""
+        self._known = 0.0
+        """When the rate was last seen."""
+        self._unsent: int | None = None
+        """The bound that the kernel was given."""
         self._network = ""
-        self._seen = (0, 0.0)
+        self._seen = (0, 0.0, 0.0)
         self._size: float | None = None
         """Bytes out for a byte in, at level 6."""
         self._level = min(max(6, lowest), highest)
 
+    def __del__(self) -> None:
+        # The body's end: nothing else tells of it.
+        self._machine.forget(id(self))
+
     def level(self, flow: Flow, encoding: Encoding) -> int:
         """The level from here on."""
         machine = self._machine
-        machine.ask(id(self))
         with _blind(machine):
             self._learn(encoding)
             self._look(flow, encoding)
-            self._level = self._best(encoding.name)
+            machine.ask(id(self), self._rate)
+            share = machine.share(self._rate)
+            self._level = self._best(encoding.name, share)
+            self._bound(flow, encoding.name, share)
         machine.count(f"level_{self._level}")
         return self._level
 
     def _learn(self, encoding: Encoding) -> None:
         """What the level so far has cost and brought."""
-        taken, seconds = self._seen
-        now = (encoding.bytes_in, encoding.bytes_out, encoding.seconds)
-        self._seen = (now[0], now[2])
-        self._machine.spent(encoding.name, encoding.level, now[2] - seconds, now[0] - taken)
+        taken, seconds, elapsed = self._seen
+        self._seen = now = (encoding.bytes_in, encoding.seconds, encoding.elapsed)
+        self._machine.spent(encoding.name, encoding.level, now[1] - seconds, now[2] - elapsed, now[0] - taken)
         # A coding gives its bytes in bursts: only what it has made in all says something.
-        if now[1] > 1000:
+        made = encoding.bytes_out
+        if made > 1000:
             sizes = _TYPICAL[encoding.name][1]
-            self._size = now[1] / now[0] * sizes[6] / sizes[encoding.level]
+            self._size = made / now[0] * sizes[6] / sizes[encoding.level]
 
     def _look(self, flow: Flow, encoding: Encoding) -> None:
         """What the link carries."""
@@ -241,37 +280,59 @@ class Adaptive:
         if not self._network and flow.peer is not None:
             self._network = _network(flow.peer[0])
             self._rate = self._machine.rate_of(self._network)
-        self._bandwidth.observe(tcp)
-        best = self._bandwidth.best()
+        now = tcp.updated_ns * 1e-9
+        acked, before = self._at
+        self._at = (tcp.bytes_acked, now)
+        arrived = (tcp.bytes_acked - acked) / (now - before) if 0.0 < before < now else 0.0
         unsent = (tcp.write_seq - tcp.snd_nxt) % (1 << 32)
         # What is sent may still wait in front of the link; what is acknowledged does not.
         idle = unsent == 0 and tcp.packets_out == 0 and encoding.bytes_in > 0
-        window = tcp.cwnd * tcp.mss / (tcp.srtt_us * 1e-6) if tcp.srtt_us else None
-        if best is not None and best.confidence >= _BELIEVED:
-            self._rate, self._measured = best.rate, True
-            self._machine.has_rate(self._network, best.rate)
+        self._bandwidth.observe(tcp)
+        best = self._bandwidth.best()
+        if best is not None and best.confidence >= _BELIEVED and best.rate != self._heard:
+            self._heard = best.rate
+            self._saw(best.rate, now, True)
         elif unsent > 0 and tcp.delivery_rate > 0 and not tcp.app_limited:
             # The kernel's word: a burst that a bucket lets pass fools it, but not for long.
-            self._rate, self._measured = float(tcp.delivery_rate), False
-            self._machine.has_rate(self._network, self._rate)
-        elif idle and window is not None:
-            # All has arrived: it could have carried more than it was given.
-            self._rate, self._measured = max(self._rate or 0.0, window), False
-        if idle:
+            self._saw(float(tcp.delivery_rate), now, False)
+        elif idle:
+            self._stood_idle(tcp, arrived, now)
             encoding.flush()
-        rate = self._rate if self._rate is not None else window
-        least, most = _UNSENT
-        if self._measured and self._machine.share < _QUIET:
-            # The processor has nothing better to do, and what is ready when the link gets faster is ready.
-            flow.limit_unsent(most)
-        elif rate is not None:
-            flow.limit_unsent(int(min(max(rate * _LATE, least), most)))
 
-    def _best(self, coding: str) -> int:
+    def _saw(self, rate: float, now: float, measured: bool) -> None:
+        self._rate, self._measured, self._known = rate, measured, now
+        self._machine.has_rate(self._network, rate)
+
+    def _stood_idle(self, tcp: Any, arrived: float, now: float) -> None:
+        """All has arrived: the processor was the slower half, or the link has become faster."""
+        window = tcp.cwnd * tcp.mss / (tcp.srtt_us * 1e-6) if tcp.srtt_us else arrived
+        rate = self._rate
+        if rate is not None and now - self._known <= _STALE:
+            window = min(_PROBE * max(rate, arrived), window)
+        if rate is None or window > rate:
+            self._rate, self._measured = window, False
+            self._machine.has_rate(self._network, window)
+
+    def _bound(self, flow: Flow, coding: str, share: float) -> None:
+        """Has the kernel be given what it will send until this body has its turn again."""
+        least, most = _UNSENT
+        if self._measured and share < _QUIET:
+            # The processor has nothing better to do, and what is ready when the link gets faster is ready.
+            unsent = most
+        elif self._rate is not None:
+            turn = share * _READ * self._machine.costs(coding)[self._level]
+            unsent = int(min(max(self._rate * (_LATE + turn), least), most))
+        else:
+            unsent = least
+        # Each change is a system call, and the socket's next event.
+        if self._unsent is None or not 0.75 * self._unsent <= unsent <= 1.33 * self._unsent:
+            self._unsent = unsent
+            flow.limit_unsent(unsent)
+
+    def _best(self, coding: str, share: float) -> int:
         machine = self._machine
         costs, sizes = machine.costs(coding), _TYPICAL[coding][1]
         scale = 1.0 if self._size is None else self._size / sizes[6]
-        share = machine.share
         # Where no other bodies wait, or nothing was seen of the link, bytes are not given away.
         stored = machine.active >= _BUSY * machine.cores and self._measured
         levels = self._range if stored else range(max(self._range.start, 1), self._range.stop)

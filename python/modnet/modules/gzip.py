@@ -23,16 +23,19 @@ same time, so the level that is best is the one whose slower half is fastest:
 
 - `cost` and `size` are measured while bodies are compressed, and carried over to levels that are not in use
   by what they cost and bring with typical text.
-- `share`: how many want each processor: bodies that are being compressed, and the load of the machine.
+- `share`: how many want each processor: the bodies that are being compressed, as far as their links keep them
+  busy, times how much longer than its processor time a coding takes, since others want the processor too.
 - `rate` is what `modnet.estimate.Bandwidth` believes; before it knows, what the kernel measured while it had
-  more to send. Where all that was sent has arrived the link could have carried more, and cwnd / srtt is the
-  guess. A new connection begins with what its network (/24, /48) had of late.
+  more to send. Where all that was sent has arrived the processor was the slower half, or the link has become
+  faster: the rate is taken for twice as much with each look, up to cwnd / srtt. A new connection begins with
+  what its network (/24, /48) had of late.
 
 Of levels that take about the same time the cheapest is taken. So a slow link gets level 8 or 9, a fast link
 on an idle machine the level that keeps it full, a fast link on a busy machine 1, or 0 where many bodies wait.
-To decide late, the kernel is given only what it will send within 20 ms (`flow.limit_unsent`), until the rate
-is known and while others want the processor: on a quiet machine a slow body is compressed ahead, as hard as
-its link is slow. Where the link stands idle while a coding still holds bytes back, they are flushed.
+To decide late, the kernel is given only what it will send until the body has its turn again, and for 20 ms
+(`flow.limit_unsent`), until the rate is known and while others want the processor: on a quiet machine a slow
+body is compressed ahead, as hard as its link is slow. Where the link stands idle while a coding still holds
+bytes back, they are flushed.
 
 Bodies that come slowly (server-sent events, a page that is being made) are flushed when nothing came for
 5 ms, server-sent events at once. A body needs 0.3 MB (gzip) to 4 MB (br) of memory, whatever its length.
@@ -76,8 +79,10 @@ TYPES = (
 not among them.
 """
 
-_LOAD = 0.1
-"""Seconds between two looks at the machine's load: ten decisions' time."""
+_LOOK = 0.2
+"""Seconds between two looks: a body on a slow link, which is asked for its level a few times a second, is not
+forgotten between two of them.
+"""
 
 
 class Gzip(http.Module):
@@ -125,9 +130,9 @@ class Gzip(http.Module):
         self._choose = functools.lru_cache(maxsize=256)(functools.partial(choose, settings.coding))
 
     def start(self) -> None:
-        """Watches the machine's load, where a policy wants to know it."""
+        """Forgets bodies whose clients read no more, where a policy counts them."""
         if self.settings.level is None and self.settings.policy == "adaptive":
-            self.every(_LOAD, self._machine.look)
+            self.every(_LOOK, self._machine.look)
 
     def counters(self) -> Mapping[str, int]:
         """`level_0` to `level_9`: decisions for each; `blind`: those without TCP's state."""

@@ -6,12 +6,17 @@ use modnet_revoke::queue::outlet::Outlet;
 
 use super::{Bucket, Queue};
 
+/// A read to an outlet fills at least this part of it: of 4 MB one segment (64 KB).
+const PIECES: usize = 64;
+
 /// One direction.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) queue: Queue,
     /// Where bytes wait behind the queue until the kernel can send them, and at most so many; None: all go at once.
     pub(super) late: Option<(Arc<Outlet>, usize)>,
+    /// What the source has stays there until the destination has room: there it can be taken back as well.
+    pub(super) postponed: bool,
     pub(super) bucket: Option<Bucket>,
     /// Bytes in the driver's hand: read, and not sent yet.
     pub(super) hand: Option<usize>,
@@ -43,6 +48,7 @@ impl Lane {
         Self {
             queue: Queue::default(),
             late: None,
+            postponed: false,
             bucket: None,
             hand: None,
             to_hook: false,
@@ -70,6 +76,11 @@ impl Lane {
         !self.frozen && self.may_send()
     }
 
+    /// Whether room at the destination is of use: to send, or to read again.
+    pub(super) fn wants_room(&self) -> bool {
+        !self.writable && (self.has_to_send() || self.postponed && !self.is_locked())
+    }
+
     fn may_send(&self) -> bool {
         !self.queue.is_empty() || self.late.as_ref().is_some_and(|(outlet, _)| outlet.may_send())
     }
@@ -78,7 +89,15 @@ impl Lane {
     pub(super) fn room(&self, limit: usize) -> usize {
         match &self.late {
             _ if self.frozen => 0,
-            Some((outlet, most)) if !outlet.is_locked() => most.saturating_sub(self.waiting()),
+            Some((outlet, most)) if !outlet.is_locked() => {
+                let room = most.saturating_sub(self.waiting());
+                // A full outlet is not read into for every segment that has gone.
+                if room < most / PIECES {
+                    0
+                } else {
+                    room
+                }
+            }
             Some(_) => 0,
             None if self.queue.is_empty() => limit,
             None => 0,
@@ -92,6 +111,7 @@ impl Lane {
 
     /// Throws away what waits.
     pub(super) fn clear(&mut self) {
+        self.postponed = false;
         self.queue.clear();
         if let Some((outlet, _)) = &self.late {
             outlet.clear();

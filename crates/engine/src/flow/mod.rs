@@ -13,6 +13,7 @@
 //! | the network resets (an error on right) | what had come in before is delivered, then left is closed |
 //! | the destination takes nothing | at most one read waits in the send queue; the source is not read: it feels it |
 //! | … and what is outbound may be revoked | at most what the outlet may hold waits there, see [`Flow::bind_late`] |
+//! | … and the driver postpones reading | it stays in the source until the destination has room, see [`Flow::postpone`] |
 //! | somebody holds the outlet's lock | nothing is sent outbound, and nothing read |
 //! | a hook fails, or the module says reset | the network sees a reset; the application an end, and EPIPE when it writes |
 //!
@@ -96,7 +97,9 @@ impl Flow {
         from.readable |= ready.readable || ready.half || ready.hang_up;
         from.half |= ready.half || ready.hang_up;
         from.urgent |= ready.urgent && side == Side::Right;
-        self.lane(Way::to(side)).writable |= ready.writable || ready.hang_up;
+        let to = self.lane(Way::to(side));
+        to.writable |= ready.writable || ready.hang_up;
+        to.postponed &= !to.writable;
         match side {
             Side::Left => {
                 self.left_gone |= ready.hang_up;
@@ -137,6 +140,18 @@ impl Flow {
     pub fn kept(&mut self, way: Way, count: usize, asked: usize) {
         self.got(way, count, asked);
         self.lane(way).hand = None;
+    }
+
+    /// Instead of a read to the outlet: there is more than the destination has room for, and it can wait where it is. Until
+    /// there is room, or [`Flow::read_on`].
+    pub fn postpone(&mut self, way: Way) {
+        let lane = self.lane(way);
+        (lane.writable, lane.postponed) = (false, true);
+    }
+
+    /// What was postponed is read, room or not.
+    pub fn read_on(&mut self, way: Way) {
+        self.lane(way).postponed = false;
     }
 
     /// Nothing of a way is read, sent or ended until it is thawed.
@@ -239,7 +254,8 @@ impl Flow {
         from.readable = false;
         from.half = false;
         from.urgent = false;
-        self.lane(Way::to(side)).writable = true;
+        let to = self.lane(Way::to(side));
+        (to.writable, to.postponed) = (true, false);
         match side {
             Side::Left => (self.left_gone, self.unread) = (false, false),
             Side::Right => self.right_is_tcp = false,
@@ -339,7 +355,7 @@ impl Flow {
             });
         }
         if !lane.ended {
-            if !lane.readable {
+            if !lane.readable || lane.postponed {
                 return None;
             }
             let append = lane.late.is_some() && !lane.hook && !lane.discard;
@@ -435,8 +451,7 @@ impl Flow {
     /// Whether the poller must tell when `side` has room.
     #[must_use]
     pub fn wants_room(&self, side: Side) -> bool {
-        let lane = &self.lanes[Way::to(side) as usize];
-        !lane.writable && lane.has_to_send()
+        self.lanes[Way::to(side) as usize].wants_room()
     }
 
     /// Whether a direction has a limit: then [`Flow::at`] must be told before [`Flow::next`].
@@ -448,7 +463,7 @@ impl Flow {
     /// When a limit lets the next bytes pass, in nanoseconds; None: no limit holds any back.
     #[must_use]
     pub fn timer(&self) -> Option<u64> {
-        let held = |lane: &&Lane| lane.readable && !lane.ended && lane.room(1) > 0;
+        let held = |lane: &&Lane| lane.readable && !lane.ended && !lane.postponed && lane.room(1) > 0;
         let lanes = if self.left_gone { &self.lanes[..1] } else { &self.lanes[..] };
         lanes.iter().filter(held).filter_map(|lane| Some(lane.bucket.as_ref()?.ready_at())).min()
     }

@@ -90,7 +90,8 @@ pub struct Ready {
 pub enum Command {
     /// Read at most so many bytes; then [`Flow::got`], [`Flow::drained`], [`Flow::end_of`] or [`Flow::broken`].
     Read(Way, usize),
-    /// Read at most so many bytes to the end of the outlet, or as [`Command::Read`]; then [`Flow::kept`], or as above.
+    /// Read at most so many bytes to the end of the outlet, or move them to the destination past an empty one; then
+    /// [`Flow::kept`], or as above, or [`Flow::postpone`].
     Append(Way, usize),
     /// The bytes just read go to the hook, then [`Flow::hooked`] with the length of what it returned.
     Hook(Way),

@@ -50,24 +50,30 @@ pub fn ask(next: &Next, asked: &Asked) -> Result<(Line, Vec<u8>)> {
     let limit = timeout()?;
     let ino = peer::of(next.ino)?;
     let end = Instant::now() + limit;
-    let mut refused = None;
+    // None: it is not the one that has the flow.
+    let put = |name: &str, fd: OwnedFd| {
+        let line = Line { fd, name: name.to_owned(), ino, limit };
+        match line.ask(asked) {
+            Ok(bytes) => Ok(Some((line, bytes))),
+            Err(error) if error.errno == libc::ENOENT => Ok(None),
+            Err(error) => Err(error),
+        }
+    };
     for name in &next.names {
         let Some(fd) = connect(next, name, end)? else { continue };
-        let line = Line { fd, name: name.clone(), ino, limit };
-        match line.ask(asked) {
-            Ok(bytes) => return Ok((line, bytes)),
-            Err(error) if error.errno == libc::ENOENT => {}
-            Err(error) => return Err(error),
+        if let Some(found) = put(name, fd)? {
+            return Ok(found);
         }
     }
+    let mut refused = None;
     // One of them may have yielded the flow to a module that its neighbour does not know of. O(modules), where nobody named has it.
     for name in registry::list(&next.runtime)?.iter().filter(|name| !next.names.contains(name)) {
         let Ok(Some(fd)) = connect(next, name, end) else { continue };
-        let line = Line { fd, name: name.clone(), ino, limit };
-        match line.ask(asked) {
-            Ok(bytes) => return Ok((line, bytes)),
+        match put(name, fd) {
+            Ok(Some(found)) => return Ok(found),
+            Ok(None) => {}
             // Others' modules, and those that give nothing, are not those that have it; or say so last.
-            Err(error) => refused = refused.or(Some(error).filter(|error| error.errno != libc::ENOENT)),
+            Err(error) => refused = refused.or(Some(error)),
         }
     }
     Err(refused.unwrap_or_else(|| Error::new(libc::ENOTCONN, "no module has this flow")))

@@ -10,9 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use modnet_inspect::watch::Watch;
 use modnet_pool::{word, Shared};
-use modnet_revoke::release::Release;
 use serde_json::{json, Value};
 
+use super::late::Late;
 use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants, Yield};
 use crate::revoke::{peer, Next};
@@ -211,6 +211,11 @@ impl Unread {
         Self { bytes, at: 0 }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
     /// Reads; None: there are no more, and their memory is given back.
     pub fn read(&mut self, into: &mut [u8]) -> Option<usize> {
         let rest = &self.bytes[self.at..];
@@ -270,7 +275,7 @@ pub struct Flow {
     /// It is to be yielded, as soon as the hook has returned.
     pub yielding: Option<Yield>,
     /// Where what is outbound may be revoked.
-    pub late: Option<Release>,
+    pub late: Option<Box<Late>>,
     /// The timer that is set, in the worker's nanoseconds.
     pub timer: Option<u64>,
     /// When the module's hook is to be called, in the same.
@@ -428,6 +433,7 @@ impl Flow {
 
     /// The last hook, and the counters.
     pub fn close(&mut self, wants: Wants, hooks: &dyn Hooks, stats: &Stats) {
+        self.recall();
         let bytes = self.machine.bytes();
         if let Some(state) = self.state.as_mut().filter(|_| wants.closed) {
             if hooks.closed(state, bytes) == Verdict::Failed {

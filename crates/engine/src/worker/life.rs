@@ -4,9 +4,8 @@ use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 
-use modnet_revoke::release::Release;
-
 use super::conn::{Flow, Pair};
+use super::late::Late;
 use super::{Worker, KIND_BITS, LEFT, RIGHT};
 use crate::flow::{Ready, Side};
 use crate::sock;
@@ -47,8 +46,8 @@ impl Worker {
         flow.real = stolen.real;
         let told = shared.revocable.map(|most| {
             let (outlet, key) = self.touched.outlet();
-            flow.machine.bind_late(outlet, most);
-            flow.late = Some(Release::default());
+            flow.machine.bind_late(Arc::clone(&outlet), most);
+            flow.late = Some(Box::new(Late::new(outlet)));
             key
         });
         flow.open(self.wants, &*shared.hooks, &self.doors);
@@ -57,6 +56,9 @@ impl Worker {
         if let Some(mut carried) = stolen.carried {
             passed = std::mem::take(&mut carried.passed);
             flow.load(*carried);
+        }
+        if let Some(pair) = self.pairs.get_mut(pair) {
+            flow.lend(pair);
         }
         let flow = self.flows.insert(flow);
         if let Some(told) = told {

@@ -51,7 +51,7 @@ use crate::steal::doors::Doors;
 use crate::steal::inbox::{Inbox, State};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
-use late::Touched;
+use late::{Touched, Traffic};
 use pipe::Pipes;
 use pools::Pool;
 use room::Room;
@@ -121,12 +121,14 @@ pub struct Worker {
     /// Clients that may send no more, and whose last messages wait for room.
     waiting: VecDeque<u64>,
     pools: Slab<Pool>,
-    pairs: Slab<Pair>,
+    /// Before the pairs, which they have lent: they are dropped first.
     flows: Slab<Flow>,
+    pairs: Slab<Pair>,
     inbox: Inbox,
     stolen: Vec<Stolen>,
     timers: Timers,
     touched: Arc<Touched>,
+    traffic: Traffic,
     /// Whether a trim is among them.
     trims: bool,
     again: Vec<u64>,
@@ -169,6 +171,7 @@ impl Worker {
             room,
             waiting: VecDeque::new(),
             poller,
+            traffic: Traffic::default(),
             orders,
             waker,
             listeners,
@@ -398,12 +401,17 @@ impl Worker {
         }
         if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.timer.is_some_and(|at| at <= now)) {
             flow.timer = None;
-            if let Some(late) = flow.late.as_mut().filter(|late| late.again.is_some_and(|at| at <= now)) {
-                late.again = None;
-                flow.machine.ready(
-                    crate::flow::Side::Right,
-                    crate::flow::Ready { writable: true, ..crate::flow::Ready::default() },
-                );
+            if let Some(late) = &mut flow.late {
+                let is_due = |at: &mut Option<u64>| at.take_if(|at| *at <= now).is_some();
+                if is_due(&mut late.until) {
+                    flow.machine.read_on(crate::flow::Way::Outbound);
+                }
+                if is_due(&mut late.release.again) {
+                    flow.machine.ready(
+                        crate::flow::Side::Right,
+                        crate::flow::Ready { writable: true, ..crate::flow::Ready::default() },
+                    );
+                }
             }
             self.pump(key);
         }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use super::conn::Flow;
+use super::late;
 use super::pipe::{Pipe, FIRST, WORTH};
 use super::{Worker, KEEP, KIND_BITS, LEFT, READ, RIGHT};
 use crate::flow::{Bucket, Command, Ready, Side, Way};
@@ -50,51 +51,40 @@ impl Worker {
                         flow.machine.ready(Side::Left, closed);
                     }
                     let native = flow.machine.is_native(way);
-                    let source = if outbound { &pair.left } else { &flow.right };
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
-                    let outlet = matches!(command, Command::Append(..))
-                        .then(|| flow.machine.outlet().cloned())
-                        .flatten();
-                    // What the kernel should have at once need not be kept where it can be taken back.
-                    let spliced = match &mut flow.late {
-                        Some(late) if busy && outlet.is_some() && flow.machine.queued()[0] == 0 => {
-                            late.grant(flow.right.as_fd(), flow.right_is_tcp).bytes.min(most)
-                        }
-                        _ if outlet.is_some() => 0,
-                        _ => most,
-                    };
-                    let busy = busy && (outlet.is_none() || spliced >= FIRST);
-                    let first = match native {
-                        true if busy => READ,
-                        true => FIRST,
-                        false => flow.reads[way as usize],
-                    };
-                    let mut asked = most.min(first).min(self.scratch.len());
-                    let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
-                    if let Some(count) = again {
-                        // They are not the socket's: how much it has is not known yet.
-                        match &outlet {
-                            Some(outlet) => {
-                                outlet.push(&self.scratch[..count]);
-                                flow.machine.kept(way, count, count);
-                            }
-                            None => flow.machine.got(way, count, count),
-                        }
-                        (in_hand, hand) = (count, Hand::Scratch);
-                        continue;
-                    }
+                    let asked;
                     let mut is_short = false;
-                    let pipe = busy.then(|| self.pipes.take()).flatten();
-                    let outcome = match (&pipe, &outlet) {
-                        (Some(pipe), _) => pipe.fill(source, spliced),
-                        (None, Some(outlet)) => outlet.fill(most, |room| {
-                            asked = room.len();
-                            match sock::receive(source, room) {
-                                Outcome::Bytes(count) => (count, Outcome::Bytes(count)),
-                                other => (0, other),
-                            }
-                        }),
-                        (None, None) => sock::receive(source, &mut self.scratch[..asked]),
+                    let mut pipe = None;
+                    let appends = matches!(command, Command::Append(..));
+                    let outcome = if appends {
+                        let now = self.started.elapsed();
+                        let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+                        let (pipes, scratch, traffic) =
+                            (&mut self.pipes, &mut self.scratch, &mut self.traffic);
+                        let mut means = late::Means { pipes, scratch, traffic, now };
+                        let Some(found) = late::append(flow, pair, most, &mut means) else { continue };
+                        asked = found.1;
+                        found.0
+                    } else {
+                        let first = match native {
+                            true if busy => READ,
+                            true => FIRST,
+                            false => flow.reads[way as usize],
+                        };
+                        asked = most.min(first).min(self.scratch.len());
+                        let again = flow.carried[way as usize].read(&mut self.scratch[..asked]);
+                        if let Some(count) = again {
+                            // They are not the socket's: how much it has is not known yet.
+                            flow.machine.got(way, count, count);
+                            (in_hand, hand) = (count, Hand::Scratch);
+                            continue;
+                        }
+                        let source = if outbound { &pair.left } else { &flow.right };
+                        pipe = busy.then(|| self.pipes.take()).flatten();
+                        match &pipe {
+                            Some(pipe) => pipe.fill(source, most),
+                            None => sock::receive(source, &mut self.scratch[..asked]),
+                        }
                     };
                     match outcome {
                         Outcome::Bytes(count) if pipe.is_some() => {
@@ -106,12 +96,12 @@ impl Worker {
                             continue;
                         }
                         Outcome::Bytes(count) => {
-                            if outlet.is_some() {
+                            if appends {
                                 flow.machine.kept(way, count, asked);
                             } else {
                                 flow.machine.got(way, count, asked);
                             }
-                            if count >= FIRST && native {
+                            if count >= FIRST && native && !appends {
                                 flow.busy[way as usize] = true;
                                 // A splice waits unless the descriptor says otherwise, as it does where a shim made it.
                                 sock::set_nonblocking(&pair.left);
@@ -136,7 +126,7 @@ impl Worker {
                             // the reset that may have to follow.
                             if way == Way::Outbound
                                 && !flow.machine.left_is_gone()
-                                && sock::has_hung_up(source.as_fd())
+                                && sock::has_hung_up(pair.left.as_fd())
                             {
                                 let failed = flow.origin().position > 0 && pair.was_reset();
                                 let hang_up = Ready { hang_up: true, failed, ..Ready::default() };
@@ -234,8 +224,12 @@ impl Worker {
                     let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                     let outlet = flow.machine.outlet().cloned();
                     let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
-                    match late.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
-                        Ok(all) => flow.machine.sent(way, all),
+                    let before = outlet.len();
+                    match late.release.release(&outlet, &flow.right, flow.right_is_tcp, more, now) {
+                        Ok(all) => {
+                            late.moved(before.saturating_sub(outlet.len()), &mut self.traffic, now);
+                            flow.machine.sent(way, all);
+                        }
                         Err(error) => {
                             let errno = error.raw_os_error().unwrap_or(libc::EIO);
                             flow.broken(way.destination(), false, errno);
@@ -283,7 +277,10 @@ impl Worker {
         let mut failed = false;
         let wants = flow.machine.wants_room(Side::Right);
         let late = flow.late.as_mut().filter(|_| wants);
-        let (rearm, again) = late.map_or((false, None), |late| (std::mem::take(&mut late.rearm), late.again));
+        let (rearm, again, until) = late.map_or((false, None, None), |late| {
+            let release = &mut late.release;
+            (std::mem::take(&mut release.rearm), release.again, late.until)
+        });
         if wants != flow.room || rearm {
             flow.room = wants;
             failed |= self.poller.change(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, wants).is_err();
@@ -296,7 +293,7 @@ impl Worker {
                     self.poller.change(pair.left.as_raw_fd(), number << KIND_BITS | LEFT, wants).is_err();
             }
         }
-        let timer = [flow.machine.timer(), again].into_iter().flatten().min();
+        let timer = [flow.machine.timer(), again, until].into_iter().flatten().min();
         if let Some(at) = timer.filter(|at| flow.timer.is_none_or(|set| *at < set)) {
             flow.timer = Some(at);
             self.timers.set(at, key);

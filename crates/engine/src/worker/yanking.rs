@@ -173,6 +173,7 @@ impl Worker {
             None => {
                 flow.frozen = Some(Frozen { session, stash: Vec::new(), length, locked: false });
                 flow.machine.freeze(Way::Outbound, true);
+                flow.recall();
             }
         }
         self.read_out(key);

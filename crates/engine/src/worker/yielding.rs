@@ -112,6 +112,7 @@ impl Worker {
             return true;
         }
         let Some(order) = flow.yielding.take() else { return true };
+        flow.recall();
         if let Some(stash) = flow.thaw() {
             flow.hold(Way::Outbound, stash);
         }

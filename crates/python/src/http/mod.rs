@@ -10,7 +10,7 @@
 //! | [`playback`] | the same without an engine, for `modnet.testing` |
 //!
 //! Python is entered once for a head that the module wants, once for each piece of a body that Python itself changes, and
-//! for a level at most every `every` seconds or [`body::AGAIN`] bytes. Nothing here decides what becomes of a message.
+//! for a level at most every `every` seconds, and less often where that would be dear ([`body`]). Nothing here decides what becomes of a message.
 
 mod body;
 mod headers;

@@ -147,6 +147,11 @@ impl Http {
     }
 }
 
+/// What its talk says, where the flow has one.
+fn with(state: &mut State, say: impl FnOnce(&mut Talk) -> Verdict) -> Verdict {
+    state.downcast_mut::<Talk>().map_or(Verdict::Same, say)
+}
+
 impl Hooks for Http {
     fn wants(&self) -> Wants {
         self.wants
@@ -161,12 +166,7 @@ impl Hooks for Http {
     }
 
     fn opened(&self, state: &mut State, orders: &mut Orders) -> Verdict {
-        let Some(talk) = state.downcast_mut::<Talk>() else { return Verdict::Same };
-        if talk.call("opened", [0; 2], orders) {
-            Verdict::Same
-        } else {
-            Verdict::Failed
-        }
+        with(state, |talk| talk.call("opened", [0; 2], orders))
     }
 
     fn data(
@@ -178,8 +178,7 @@ impl Hooks for Http {
         out: &mut Vec<u8>,
         orders: &mut Orders,
     ) -> Verdict {
-        let Some(talk) = state.downcast_mut::<Talk>() else { return Verdict::Same };
-        talk.feed(way, data, bytes, out, orders)
+        with(state, |talk| talk.feed(way, data, bytes, out, orders))
     }
 
     fn end(
@@ -190,8 +189,7 @@ impl Hooks for Http {
         out: &mut Vec<u8>,
         orders: &mut Orders,
     ) -> Verdict {
-        let Some(talk) = state.downcast_mut::<Talk>() else { return Verdict::Same };
-        talk.end(way, out, orders)
+        with(state, |talk| talk.end(way, out, orders))
     }
 
     fn woken(
@@ -202,17 +200,11 @@ impl Hooks for Http {
         out: &mut Vec<u8>,
         orders: &mut Orders,
     ) -> Verdict {
-        let Some(talk) = state.downcast_mut::<Talk>() else { return Verdict::Same };
-        talk.woken(way, waiting, out, orders)
+        with(state, |talk| talk.woken(way, waiting, out, orders))
     }
 
     fn closed(&self, state: &mut State, bytes: [u64; 2]) -> Verdict {
-        let Some(talk) = state.downcast_mut::<Talk>() else { return Verdict::Same };
-        if talk.call("closed", bytes, &mut Orders::default()) {
-            Verdict::Same
-        } else {
-            Verdict::Failed
-        }
+        with(state, |talk| talk.call("closed", bytes, &mut Orders::default()))
     }
 
     fn counters(&self) -> Vec<(String, u64)> {

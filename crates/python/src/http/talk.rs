@@ -14,6 +14,7 @@ use super::body::{body, Owner};
 use super::message::{HttpRequest, HttpResponse, Wish};
 use super::module::{Asked, Counted};
 use crate::flow::Flow;
+use crate::hooks;
 
 /// Read at once where heads are looked for: larger ones are rare, and what is behind them passes uncopied.
 pub const HEADS: usize = 16 * 1024;
@@ -51,19 +52,32 @@ impl Side {
     }
 }
 
-/// One flow.
-pub struct Talk {
+/// Whom to ask about a flow, and what was said so far.
+struct Front {
     asked: Arc<Asked>,
     side: Side,
-    connection: Connection,
-    /// Seconds of silence after which changed bodies tell what they have, and since when it is silent; by way.
+    /// Seconds of silence after which changed bodies tell what they have; by way.
     flush: [Duration; 2],
+    /// A policy was asked.
+    policy: Arc<AtomicBool>,
+}
+
+impl Front {
+    /// For one call into the framer; `bytes` that the flow has moved.
+    fn desk<'a>(&'a mut self, bytes: [u64; 2], orders: &'a mut Orders) -> Desk<'a> {
+        Desk { front: self, bytes, orders, gave_up: false }
+    }
+}
+
+/// One flow.
+pub struct Talk {
+    front: Front,
+    connection: Connection,
+    /// Since when it is silent; by way.
     fed: [Option<Instant>; 2],
     awake: bool,
     /// Whether bodies are read, and not heads; by way.
     reads_body: [bool; 2],
-    /// A policy was asked.
-    policy: Arc<AtomicBool>,
     /// What was counted already.
     messages: [u64; 2],
     truncated: u64,
@@ -82,39 +96,25 @@ impl Talk {
     pub fn new(asked: Arc<Asked>, side: Side) -> Self {
         let edits = [asked.request, asked.response];
         Self {
-            asked,
-            side,
+            front: Front { asked, side, flush: [Duration::ZERO; 2], policy: Arc::default() },
             connection: Connection::new(edits),
-            flush: [Duration::ZERO; 2],
             fed: [None; 2],
             awake: false,
             reads_body: [false; 2],
-            policy: Arc::default(),
             messages: [0; 2],
             truncated: 0,
             told: false,
         }
     }
 
-    /// Calls a hook of the flow itself; whether it succeeded.
-    pub fn call(&mut self, hook: &'static str, bytes: [u64; 2], orders: &mut Orders) -> bool {
-        let asked = Arc::clone(&self.asked);
-        let mut desk = Desk {
-            asked: &asked,
-            side: &mut self.side,
-            bytes,
-            orders,
-            flush: &mut self.flush,
-            policy: &self.policy,
-            gave_up: false,
-        };
-        let done =
-            desk.python(hook, |_, module, flow| module.call_method1(hook, (flow,)).map(|_| ())).is_some();
-        let gave_up = desk.gave_up;
-        if gave_up || !done {
+    /// Calls a hook of the flow itself.
+    pub fn call(&mut self, hook: &'static str, bytes: [u64; 2], orders: &mut Orders) -> Verdict {
+        let mut desk = self.front.desk(bytes, orders);
+        let done = desk.python(hook, |_, module, flow| module.call_method1(hook, (flow,)).map(|_| ()));
+        if desk.gave_up || done.is_none() {
             self.connection.give_up();
         }
-        done
+        done.map_or(Verdict::Failed, |()| Verdict::Same)
     }
 
     /// Bytes came.
@@ -126,17 +126,8 @@ impl Talk {
         out: &mut Vec<u8>,
         orders: &mut Orders,
     ) -> Verdict {
-        let asked = Arc::clone(&self.asked);
         let side = way_of(way);
-        let mut desk = Desk {
-            asked: &asked,
-            side: &mut self.side,
-            bytes,
-            orders,
-            flush: &mut self.flush,
-            policy: &self.policy,
-            gave_up: false,
-        };
+        let mut desk = self.front.desk(bytes, orders);
         let fed = self.connection.feed(side, data, out, &mut desk);
         if desk.gave_up {
             self.connection.give_up();
@@ -157,10 +148,10 @@ impl Talk {
 
     /// What a policy has ordered: it is asked deep inside.
     fn collect(&mut self, orders: &mut Orders) {
-        if !self.policy.swap(false, Ordering::Relaxed) {
+        if !self.front.policy.swap(false, Ordering::Relaxed) {
             return;
         }
-        if let Side::Engine(_, Some(flow)) = &self.side {
+        if let Side::Engine(_, Some(flow)) = &self.front.side {
             let given = Python::attach(|py| std::mem::take(&mut flow.borrow_mut(py).orders));
             if take(given, orders) {
                 self.connection.give_up();
@@ -188,7 +179,7 @@ impl Talk {
 
     /// A changed body has something to tell: now, or when nothing came for a while.
     fn silence(&mut self, way: Way, out: &mut Vec<u8>, orders: &mut Orders) {
-        let patience = self.flush[way as usize];
+        let patience = self.front.flush[way as usize];
         if patience.is_zero() {
             if self.connection.flush(way_of(way), out).is_err() {
                 self.broken(orders);
@@ -211,7 +202,7 @@ impl Talk {
         let Some(fed) = self.fed[way as usize].filter(|_| self.connection.is_open(way_of(way))) else {
             return Verdict::Same;
         };
-        let patience = self.flush[way as usize];
+        let patience = self.front.flush[way as usize];
         let left = patience.saturating_sub(fed.elapsed());
         if waiting > 0 || !left.is_zero() {
             self.awake = true;
@@ -250,12 +241,12 @@ impl Talk {
 
     /// A message that was begun cannot be ended: only a reset tells both ends.
     fn broken(&mut self, orders: &mut Orders) {
-        self.asked.counted.broken();
+        self.front.asked.counted.broken();
         orders.reset = true;
     }
 
     fn count(&mut self) {
-        let counted: &Counted = &self.asked.counted;
+        let counted: &Counted = &self.front.asked.counted;
         let messages = self.connection.messages();
         counted.messages([messages[0] - self.messages[0], messages[1] - self.messages[1]]);
         self.messages = messages;
@@ -287,12 +278,9 @@ fn nanoseconds(time: Duration) -> Option<u64> {
 
 /// Where the framer asks.
 struct Desk<'a> {
-    asked: &'a Asked,
-    side: &'a mut Side,
+    front: &'a mut Front,
     bytes: [u64; 2],
     orders: &'a mut Orders,
-    flush: &'a mut [Duration; 2],
-    policy: &'a Arc<AtomicBool>,
     gave_up: bool,
 }
 
@@ -304,8 +292,9 @@ impl Desk<'_> {
         call: impl FnOnce(Python<'_>, &Bound<'_, PyAny>, &Bound<'_, PyAny>) -> PyResult<T>,
     ) -> Option<T> {
         Python::attach(|py| {
-            let module = self.asked.module.bind(py);
-            let flow = match self.side.flow(py) {
+            let Front { asked, side, .. } = &mut *self.front;
+            let module = asked.module.bind(py);
+            let flow = match side.flow(py) {
                 Ok(flow) => flow,
                 Err(error) => {
                     error.write_unraisable(py, Some(module));
@@ -317,14 +306,14 @@ impl Desk<'_> {
                 native.borrow_mut().bytes = self.bytes;
             }
             let result = call(py, module, &flow).map_err(|error| {
-                owner(self.asked, &flow, self.policy).tell(py, hook, &error);
+                hooks::tell(module, hook, &flow, &error);
             });
             if let Some(native) = &native {
                 let given = std::mem::take(&mut native.borrow_mut().orders);
                 // To forward is to want no more of the messages; bodies under way are finished.
                 self.gave_up |= take(given, self.orders);
             }
-            if result.is_err() && self.asked.on_error_resets {
+            if result.is_err() && asked.on_error_resets {
                 self.orders.reset = true;
             }
             result.ok()
@@ -342,20 +331,16 @@ impl Desk<'_> {
             *head = edited;
         }
         if let Some(change) = change {
-            self.flush[way as usize] = flush;
-            self.asked.counted.changed();
+            self.front.flush[way as usize] = flush;
+            self.front.asked.counted.changed();
             return change;
         }
         Change::Keep
     }
 }
 
-fn owner(asked: &Asked, flow: &Bound<'_, PyAny>, policy: &Arc<AtomicBool>) -> Owner {
-    Owner {
-        module: asked.module.clone_ref(flow.py()),
-        flow: flow.clone().unbind(),
-        asked: Arc::clone(policy),
-    }
+fn owner(module: &Bound<'_, PyAny>, flow: &Bound<'_, PyAny>, policy: Arc<AtomicBool>) -> Owner {
+    Owner { module: module.clone().unbind(), flow: flow.clone().unbind(), asked: policy }
 }
 
 /// What the wish asks for.
@@ -370,15 +355,15 @@ fn changed(
 
 impl Judge for Desk<'_> {
     fn request(&mut self, request: &mut Head, room: Room) -> Change {
-        if !self.asked.request {
+        if !self.front.asked.request {
             return Change::Keep;
         }
-        let (asked, policy) = (self.asked, self.policy);
+        let policy = Arc::clone(&self.front.policy);
         let done = self.python("request", |py, module, flow| {
             let given = Bound::new(py, HttpRequest::new(py, request, room)?)?;
             module.call_method1(intern!(py, "request"), (flow, &given))?;
             let wish = given.borrow_mut().wish.take();
-            let owner = || owner(asked, flow, policy);
+            let owner = || owner(module, flow, policy);
             let (change, flush) = changed(py, wish, owner)?;
             let edited = given.borrow().edited(py);
             Ok((edited, change, flush))
@@ -387,16 +372,17 @@ impl Judge for Desk<'_> {
     }
 
     fn response(&mut self, request: &Head, response: &mut Head, room: Room) -> Change {
-        if !self.asked.response || !self.asked.filter.wants(request, response) {
+        let asked = &self.front.asked;
+        if !asked.response || !asked.filter.wants(request, response) {
             return Change::Keep;
         }
-        let (asked, policy) = (self.asked, self.policy);
+        let policy = Arc::clone(&self.front.policy);
         let done = self.python("response", |py, module, flow| {
             let request = HttpRequest::new(py, request, Room::Empty)?;
             let given = Bound::new(py, HttpResponse::new(py, response, room)?)?;
             module.call_method1(intern!(py, "response"), (flow, Bound::new(py, request)?, &given))?;
             let wish = given.borrow_mut().wish.take();
-            let owner = || owner(asked, flow, policy);
+            let owner = || owner(module, flow, policy);
             let (change, flush) = changed(py, wish, owner)?;
             let edited = given.borrow().edited(py);
             Ok((edited, change, flush))

@@ -11,7 +11,9 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::bpf::{self, Instruction, MapPlan};
+use modnet_inspect::bpf;
+use modnet_inspect::bpf::ops::{self, Instruction, MapPlan};
+
 use super::btf;
 use super::options::{self, name};
 
@@ -93,12 +95,12 @@ impl Carrier {
         let of_socket =
             |member| place(sock, member).and_then(|(_, at)| i16::try_from(at).map_err(|_| missing()));
         let (window, threshold) = (of_socket("snd_cwnd")?, of_socket("snd_ssthresh")?);
-        let types = bpf::load_btf(&types())?;
-        let values = bpf::create(&MapPlan {
-            kind: bpf::SK_STORAGE,
+        let types = ops::load_btf(&types())?;
+        let values = ops::create(MapPlan {
+            kind: ops::SK_STORAGE,
             key_size: 4,
             value_size: 8,
-            flags: bpf::NO_PREALLOC,
+            flags: ops::NO_PREALLOC,
             btf: types.as_raw_fd(),
             key_type: 1,
             value_type: 2,
@@ -123,24 +125,24 @@ impl Carrier {
         let mut held = Vec::new();
         for (member, code) in functions {
             let number = place(kind, member)?.0;
-            let program = bpf::load(&code, kind.id, number)?;
+            let program = ops::load(&code, kind.id, number)?;
             put(member, &u64::from(program.as_raw_fd().unsigned_abs()).to_ne_bytes())?;
             held.push(program);
         }
         let name = unique()?;
         put("name", &name)?;
-        let map = bpf::create(&MapPlan {
-            kind: bpf::STRUCT_OPS,
+        let map = ops::create(MapPlan {
+            kind: ops::STRUCT_OPS,
             key_size: 4,
             value_size: holder.size,
             max_entries: 1,
-            flags: bpf::LINK,
+            flags: ops::LINK,
             btf: types.as_raw_fd(),
             kernel_value_type: holder.id,
             ..MapPlan::default()
         })?;
         bpf::update(map.as_fd(), 0, &value)?;
-        held.push(bpf::link(map.as_fd())?);
+        held.push(ops::link(map.as_fd())?);
         held.extend([map, types]);
         Ok(Self { name, values, _held: held })
     }

@@ -11,15 +11,14 @@
 //! | rebuild: disconnect, sequence numbers, reconnect, options, queues; the congestion window | [`rebuild`], [`carrier`] |
 //! | open: leave repair, which asks the peer what was missed; the peer's FIN again; bytes that stay unsent | [`rebuild`], [`replay`] |
 //!
-//! [`yank`] is the order of these. [`options`] owns the system calls on the socket, [`info`] is `TCP_INFO`, [`bpf`] and [`btf`] are for the carrier, [`probe`] tries all of it on a
-//! connection of its own. [`journal`] is written meanwhile, [`rescue`] reads it for sockets whose yanker was killed, [`holder`] finds those; [`own`] has the yankers of this process.
+//! [`yank`] is the order of these. [`options`] owns the system calls on the socket, [`info`] is `TCP_INFO`, [`btf`] is for the carrier, [`probe`]
+//! tries all of it on a connection of its own. [`journal`] is written meanwhile, [`rescue`] reads it for sockets whose yanker was killed,
+//! [`holder`] finds those. [`own`] has the yankers of this process.
 //!
 //! Rules: refused or failed before the disconnect, a connection is as it was. After it, it is whole or it is dead: never a
 //! wrong byte. Only who owns the socket may call it: other threads that poll it may see a hang-up during the gap, and
 //! what they write meanwhile is lost. It must not wait for the peer.
 
-#[cfg(feature = "loader")]
-pub mod bpf;
 pub mod btf;
 #[cfg(feature = "loader")]
 pub mod carrier;

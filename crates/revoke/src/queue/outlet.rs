@@ -3,14 +3,21 @@
 //! | operation | while nobody holds the lock | while the caller holds it | while somebody else does |
 //! | --- | --- | --- | --- |
 //! | send | what [`super::pace`] allows | nothing | nothing |
+//! | pass | from the source to the kernel, where nothing waits | nothing | nothing |
 //! | append | at the end | behind the lock: not yanked, at the end when it is over | the same |
 //! | peek, yank | the last bytes | the same bytes each time, until yanked | refused: [`Held`] |
 //! | lock | taken | kept | refused: [`Held`] |
 //!
+//! *What the source still has is unsent too.* Bytes that nobody looks at need not be read to wait: the worker lends the
+//! [`Source`], and whoever takes the last bytes, looks at them, locks them or writes behind them has read out of it first
+//! what is there. So the last bytes are always the last that were written, wherever they lie.
+//!
 //! Rules: the lock is the flow's and a holder's; it ends with its holder (who calls [`Outlet::forget`]) or with the queue. Each
-//! byte leaves once: by [`Outlet::send`] or by [`Outlet::yank`]. Nothing waits while the mutex is held.
+//! byte leaves once: by [`Outlet::send`], [`Outlet::pass`] or [`Outlet::yank`]. Nothing waits while the mutex is held. The source
+//! is recalled before its descriptor is closed or given away.
 
 use std::io::IoSlice;
+use std::os::fd::RawFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::segments::Segments;
@@ -24,6 +31,17 @@ const PIECES: usize = 16;
 /// Somebody else holds the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held;
+
+/// Where the bytes come from, and who makes the calls; neither waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// The descriptor.
+    pub fd: RawFd,
+    /// How many bytes it has.
+    pub unread: fn(RawFd) -> usize,
+    /// Reads; 0: nothing. Never asked for more than there is, so that an end is not found here.
+    pub read: fn(RawFd, &mut [u8]) -> usize,
+}
 
 /// The queue.
 pub struct Outlet {
@@ -39,6 +57,9 @@ struct Inner {
     /// What came in under a lock.
     behind: Segments,
     yanked: u64,
+    source: Option<Source>,
+    /// Read out of it, and not told to the worker yet.
+    fetched: usize,
 }
 
 impl std::fmt::Debug for Outlet {
@@ -137,9 +158,38 @@ impl Outlet {
         bytes
     }
 
-    /// Throws everything away; nobody gets it any more.
+    /// Lends what the bytes come from, until [`Outlet::recall`].
+    pub fn lend(&self, source: Source) {
+        self.inner().source = Some(source);
+    }
+
+    /// Takes it back: from here on nobody else reads from it.
+    pub fn recall(&self) {
+        self.inner().source = None;
+    }
+
+    /// Bytes that others have read out of the source since this was asked last.
+    #[must_use]
+    pub fn fetched(&self) -> usize {
+        std::mem::take(&mut self.inner().fetched)
+    }
+
+    /// Lets bytes pass by: `pass` moves them from the source to where they go, and returns what it could not get rid of, which
+    /// waits here, and whatever else is to be returned. None: something waits, or somebody holds the lock.
+    pub fn pass<T>(&self, pass: impl FnOnce() -> (Vec<u8>, T)) -> Option<T> {
+        let mut inner = self.inner();
+        if inner.holder.is_some() || !inner.queue.is_empty() {
+            return None;
+        }
+        let (rest, result) = pass();
+        inner.queue.push(&rest);
+        Some(result)
+    }
+
+    /// Throws everything away; nobody gets it any more, nor what the source has.
     pub fn clear(&self) {
         let mut inner = self.inner();
+        inner.source = None;
         inner.queue.clear();
         inner.behind.clear();
     }
@@ -153,6 +203,7 @@ impl Outlet {
     pub fn yank(&self, holder: Holder, most: usize) -> Result<Vec<u8>, Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
+        inner.fetch();
         let bytes = inner.queue.yank(most);
         inner.yanked += bytes.len() as u64;
         drop(inner);
@@ -169,6 +220,7 @@ impl Outlet {
     pub fn withdraw(&self, holder: Holder, most: usize) -> Result<Vec<u8>, Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
+        inner.fetch();
         Ok(inner.queue.yank(most))
     }
 
@@ -177,8 +229,9 @@ impl Outlet {
     /// # Errors
     /// Somebody else holds the lock.
     pub fn peek(&self, holder: Holder, most: usize) -> Result<Vec<u8>, Held> {
-        let inner = self.inner();
+        let mut inner = self.inner();
         inner.admit(holder)?;
+        inner.fetch();
         Ok(inner.queue.peek(most))
     }
 
@@ -189,6 +242,7 @@ impl Outlet {
     pub fn lock(&self, holder: Holder) -> Result<(), Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
+        inner.fetch();
         inner.holder = Some(holder);
         Ok(())
     }
@@ -230,10 +284,19 @@ impl Outlet {
     pub fn write(&self, holder: Holder, data: &[u8]) -> Result<(), Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
+        inner.fetch();
         inner.queue.push(data);
         drop(inner);
         (self.wake)(0);
         Ok(())
+    }
+
+    /// Bytes that wait, here and in the source.
+    #[must_use]
+    pub fn unsent(&self) -> usize {
+        let inner = self.inner();
+        let source = inner.source.map_or(0, |source| (source.unread)(source.fd));
+        inner.queue.len() + inner.behind.len() + source
     }
 
     /// Bytes that were ever taken back.
@@ -256,6 +319,23 @@ impl Inner {
         Err(Held)
     }
 
+    /// What the source has goes to the end; under a lock it stays, as all that is behind.
+    fn fetch(&mut self) {
+        let Some(source) = self.source.filter(|_| self.holder.is_none()) else { return };
+        let mut left = (source.unread)(source.fd);
+        while left > 0 {
+            let room = self.queue.room(left);
+            let asked = room.len();
+            let count = (source.read)(source.fd, room);
+            self.queue.filled(count);
+            self.fetched += count;
+            left -= count;
+            if count < asked {
+                return;
+            }
+        }
+    }
+
     fn end(&mut self) -> &mut Segments {
         if self.holder.is_some() {
             return &mut self.behind;
@@ -267,6 +347,9 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixStream;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::Arc;
 
@@ -351,6 +434,68 @@ mod tests {
         outlet.push(b"def");
         assert_eq!((outlet.take(), outlet.len(), outlet.yanked()), (b"abcdef".to_vec(), 0, 0));
         assert_eq!(outlet.yank(1, 9), Ok(Vec::new()));
+    }
+
+    /// A source that is a real descriptor.
+    fn source(socket: &UnixStream) -> Source {
+        let unread = |fd| {
+            let mut count: libc::c_int = 0;
+            // SAFETY: the request writes one int.
+            assert_eq!(unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut count) }, 0);
+            usize::try_from(count).unwrap()
+        };
+        let read = |fd, room: &mut [u8]| {
+            // SAFETY: `room` is writable for its length.
+            let count = unsafe { libc::recv(fd, room.as_mut_ptr().cast(), room.len(), libc::MSG_DONTWAIT) };
+            usize::try_from(count).unwrap()
+        };
+        Source { fd: socket.as_raw_fd(), unread, read }
+    }
+
+    #[test]
+    fn what_the_source_has_is_the_last_for_whoever_asks_until_it_is_recalled() {
+        let (outlet, _) = outlet();
+        let (mut application, left) = UnixStream::pair().unwrap();
+        outlet.push(b"ab");
+        application.write_all(b"cdef").unwrap();
+        assert_eq!(outlet.yank(1, 1), Ok(b"b".to_vec()), "nothing is lent");
+        outlet.lend(source(&left));
+        assert_eq!((outlet.len(), outlet.unsent(), outlet.fetched()), (1, 5, 0));
+        assert_eq!(outlet.yank(1, 2), Ok(b"ef".to_vec()));
+        assert_eq!((outlet.len(), outlet.unsent(), outlet.fetched(), outlet.fetched()), (3, 3, 4, 0));
+        application.write_all(b"gh").unwrap();
+        outlet.write(1, b"X").unwrap();
+        application.write_all(b"ij").unwrap();
+        outlet.lock(1).unwrap();
+        application.write_all(b"behind").unwrap();
+        assert_eq!(outlet.peek(1, 9), Ok(b"acdghXij".to_vec()));
+        outlet.unlock(1).unwrap();
+        outlet.recall();
+        assert_eq!(outlet.peek(1, 9), Ok(b"acdghXij".to_vec()));
+        outlet.lend(source(&left));
+        outlet.clear();
+        assert_eq!((outlet.yank(1, 9), outlet.unsent()), (Ok(Vec::new()), 0));
+    }
+
+    #[test]
+    fn more_than_a_segment_comes_out_of_the_source_in_order() {
+        let (outlet, _) = outlet();
+        let (mut application, left) = UnixStream::pair().unwrap();
+        let data: Vec<u8> = (0..150_000_usize).map(|at| (at.wrapping_mul(167) >> 3) as u8).collect();
+        application.write_all(&data).unwrap();
+        outlet.lend(source(&left));
+        assert_eq!(outlet.yank(1, 140_000), Ok(data[10_000..].to_vec()));
+        assert_eq!((send(&outlet, usize::MAX), outlet.fetched()), (Some(data[..10_000].to_vec()), 150_000));
+    }
+
+    #[test]
+    fn bytes_pass_by_where_nothing_waits_and_nobody_holds_the_lock() {
+        let (outlet, _) = outlet();
+        assert_eq!(outlet.pass(|| (b"rest".to_vec(), "passed")), Some("passed"));
+        assert_eq!(outlet.pass(|| unreachable!() as (Vec<u8>, ())), None);
+        assert_eq!(send(&outlet, 9), Some(b"rest".to_vec()));
+        outlet.lock(1).unwrap();
+        assert_eq!(outlet.pass(|| unreachable!() as (Vec<u8>, ())), None);
     }
 
     #[test]

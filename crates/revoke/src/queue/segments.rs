@@ -1,7 +1,8 @@
 //! A queue of bytes in segments.
 //!
 //! Rules: what comes in is read straight into the last segment; what is taken from either end costs the bytes taken;
-//! an empty queue holds no memory. Small writes share a segment, so that memory is at most twice the bytes and a segment.
+//! an empty queue holds no memory. Small writes share a segment, and a segment is as large as what is expected, so that memory is
+//! at most some two times the bytes: many flows have a few hundred bytes in it, for an instant.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -9,6 +10,8 @@ use std::io::IoSlice;
 /// Size of a segment: what one read of a flow's first bytes asks for, see `worker/pipe.rs`; below malloc's threshold for
 /// memory that is mapped anew each time (128 KiB).
 pub const SEGMENT: usize = 64 * 1024;
+/// The smallest one.
+pub const LEAST: usize = 4096;
 
 #[derive(Debug)]
 struct Segment {
@@ -54,9 +57,10 @@ impl Segments {
     /// Room behind the last byte, at least one and at most `most` bytes (above 0); then [`Segments::filled`].
     pub fn room(&mut self, most: usize) -> &mut [u8] {
         // A segment that is nearly full is left: a read of a few bytes costs as much as one of many.
-        let is_full = self.segments.back().is_none_or(|last| last.bytes.len() - last.end < SEGMENT / 8);
+        let is_full =
+            self.segments.back().is_none_or(|last| last.bytes.len() - last.end < last.bytes.len() / 8);
         if is_full {
-            self.segments.push_back(Segment::with_room(SEGMENT));
+            self.segments.push_back(Segment::with_room(most.clamp(LEAST, SEGMENT)));
         }
         let last = self.segments.back_mut().expect("there is one now");
         let end = last.bytes.len().min(last.end.saturating_add(most));
@@ -210,7 +214,7 @@ mod tests {
         queue.push(b"ab");
         queue.room(3).copy_from_slice(b"cde");
         queue.filled(2);
-        assert_eq!((all(&queue), queue.memory()), (b"abcd".to_vec(), SEGMENT));
+        assert_eq!((all(&queue), queue.memory()), (b"abcd".to_vec(), LEAST));
     }
 
     #[test]
@@ -248,6 +252,8 @@ mod tests {
         for at in 0..10_000 {
             queue.push(&bytes(at..at + 1));
         }
-        assert_eq!(queue.memory(), SEGMENT);
+        assert_eq!(queue.memory(), 3 * LEAST);
+        queue.push(&bytes(0..SEGMENT));
+        assert!(queue.memory() < 2 * queue.len(), "{}", queue.memory());
     }
 }

@@ -4,4 +4,6 @@
 #[path = "../../tests/common/mod.rs"]
 mod common;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| common::check(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    common::check(input);
+});

@@ -7,7 +7,7 @@
 use std::ptr::{null_mut, NonNull};
 
 use libz_rs_sys::{
-    deflate, deflateEnd, deflateInit2_, deflateParams, z_stream, zlibVersion, Z_BUF_ERROR,
+    deflate, deflateEnd, deflateInit2_, deflateParams, deflateTune, z_stream, zlibVersion, Z_BUF_ERROR,
     Z_DEFAULT_STRATEGY, Z_DEFLATED, Z_FINISH, Z_NO_FLUSH, Z_OK, Z_STREAM_END, Z_SYNC_FLUSH,
 };
 
@@ -17,6 +17,14 @@ use super::{Failed, ROOM};
 const WINDOW_BITS: i32 = 15 + 16;
 /// zlib's default; Apache's and nginx's are 8 or 9.
 const MEM_LEVEL: i32 = 8;
+
+/// zlib-rs's own level 9 looks for matches of three bytes however far away, and made a report of Figure 4's kind 8 % longer
+/// than 8 does (265,977 bytes to 247,362; HTML, sources and most JSON differ by 0.3 %). So our 9 is its 8 with lazy matches
+/// of any length (245,786): never longer than 8.
+const BASIS_OF_9: u8 = 8;
+/// Of [`BASIS_OF_9`] as it is and as our 9: matches good enough to search less behind them, longest that a better one is
+/// looked for, long enough to stop, most candidates.
+const TUNED: [[i32; 4]; 2] = [[32, 128, 258, 1024], [258, 258, 258, 1024]];
 
 /// When what was taken must be decodable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +45,11 @@ fn failed(code: i32) -> Failed {
     Failed(format!("deflate answers {code}"))
 }
 
+/// The library's level for ours.
+fn basis(level: u8) -> i32 {
+    i32::from(level.min(BASIS_OF_9))
+}
+
 impl Deflate {
     pub(super) fn new(level: u8) -> Result<Self, Failed> {
         let mut stream = Box::new(z_stream::default());
@@ -46,7 +59,7 @@ impl Deflate {
         let code = unsafe {
             deflateInit2_(
                 &mut *stream,
-                i32::from(level),
+                basis(level),
                 Z_DEFLATED,
                 WINDOW_BITS,
                 MEM_LEVEL,
@@ -55,10 +68,24 @@ impl Deflate {
                 size,
             )
         };
-        if code == Z_OK {
-            Ok(Self(stream))
-        } else {
-            Err(failed(code))
+        if code != Z_OK {
+            return Err(failed(code));
+        }
+        let mut made = Self(stream);
+        made.tune(level)?;
+        Ok(made)
+    }
+
+    /// Tells our 9 from its basis, which to the library are one level.
+    fn tune(&mut self, level: u8) -> Result<(), Failed> {
+        if level < BASIS_OF_9 {
+            return Ok(());
+        }
+        let [good, lazy, nice, chain] = TUNED[usize::from(level > BASIS_OF_9)];
+        // SAFETY: initialized in `new`; four numbers are set.
+        match unsafe { deflateTune(&mut *self.0, good, lazy, nice, chain) } {
+            Z_OK => Ok(()),
+            code => Err(failed(code)),
         }
     }
 
@@ -96,11 +123,11 @@ impl Deflate {
         loop {
             let (code, is_full) = self.call(&[], 0, out, |stream| {
                 // SAFETY: as in `run`, with no input.
-                unsafe { deflateParams(stream, i32::from(level), Z_DEFAULT_STRATEGY) }
+                unsafe { deflateParams(stream, basis(level), Z_DEFAULT_STRATEGY) }
             });
             self.forget();
             match code {
-                Z_OK => return Ok(()),
+                Z_OK => return self.tune(level),
                 Z_BUF_ERROR if is_full => {}
                 _ => return Err(failed(code)),
             }

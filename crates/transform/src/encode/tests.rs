@@ -82,6 +82,22 @@ fn every_level_decodes_to_what_went_in() {
 }
 
 #[test]
+fn the_highest_level_of_gzip_is_never_longer_than_the_one_below_also_after_a_change() {
+    // Short matches far away: what the library's own 9 falls for.
+    let text = Chance(7).text(400_000);
+    let length = |first: u8, then: u8| {
+        let (mut stream, mut out) = (make("gzip", first).unwrap().unwrap(), Vec::new());
+        stream.set_level(then, &mut out).unwrap();
+        stream.write(&text, &mut out).unwrap();
+        stream.finish(&mut out).unwrap();
+        out.len()
+    };
+    let (eight, nine) = (length(8, 8), length(9, 9));
+    assert!(nine <= eight, "{nine} {eight}");
+    assert_eq!((length(9, 8), length(8, 9)), (eight, nine));
+}
+
+#[test]
 fn levels_change_in_mid_stream_wherever_the_cuts_are() {
     let mut chance = Chance(11);
     for round in 0..100 {

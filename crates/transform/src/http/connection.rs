@@ -20,9 +20,9 @@ use super::lane::{Ask, Lane, Next, Stop, Way};
 use super::output::Output;
 use super::reason::Reason;
 
-/// Most requests that wait for their response, and most bytes of their heads. wrk and h2load pipeline tens; nginx serves
-/// 1000 requests on a connection.
-pub const WAITING: (usize, usize) = (1000, 256 * 1024);
+/// Most requests that wait for their response, and most bytes of memory that their heads take. wrk and h2load pipeline tens;
+/// nginx serves 1000 requests on a connection.
+pub const WAITING: (usize, usize) = (1000, 512 * 1024);
 
 /// Whether a message's body can be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ struct Waiting {
 #[derive(Default)]
 struct Pairing {
     waiting: VecDeque<Waiting>,
-    /// Bytes of the heads in `waiting`.
+    /// Of memory, that the heads in `waiting` take.
     bytes: usize,
     opaque: Option<Reason>,
     messages: [u64; 2],
@@ -249,7 +249,7 @@ impl Ask for Requests<'_, '_> {
     fn keep(&mut self, request: Head) {
         let pairing = &mut *self.0.pairing;
         if pairing.opaque.is_none() {
-            pairing.bytes += request.as_sent().len();
+            pairing.bytes += request.memory();
             let upgrades = request.has("upgrade");
             pairing.waiting.push_back(Waiting { request, upgrades });
         }
@@ -298,7 +298,7 @@ impl Ask for Responses<'_, '_> {
         };
         pairing.messages[1] += 1;
         let Some(waiting) = pairing.waiting.pop_front() else { return (head, Err(Reason::Unasked)) };
-        pairing.bytes -= waiting.request.as_sent().len();
+        pairing.bytes -= waiting.request.memory();
         let changed = match (self.0.judge.response(&waiting.request, &mut head, room), room, by) {
             (Change::GiveUp, ..) => return (head, Err(Reason::GivenUp)),
             (Change::Body(body), Room::Body, Some(by)) => {

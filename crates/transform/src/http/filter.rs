@@ -20,28 +20,27 @@ impl Filter {
     #[must_use]
     pub fn wants(&self, request: &Head, response: &Head) -> bool {
         let Start::Response { status } = response.start() else { return false };
-        if self.plain {
-            if status == 304 {
-                let asked = request
-                    .get("if-none-match")
-                    .is_some_and(|tags| memchr::memmem::find(tags, b"W/").is_some());
-                return asked && response.has("etag");
-            }
-            if status == 206
+        if self.plain && status == 304 {
+            let asked =
+                request.get("if-none-match").is_some_and(|tags| memchr::memmem::find(tags, b"W/").is_some());
+            return asked && response.has("etag");
+        }
+        // The type first: most of what is not wanted is an image, and each question goes through all fields.
+        if !self.types.is_empty() && !media_type(response).is_some_and(|found| self.has(found)) {
+            return false;
+        }
+        if self.plain
+            && (status == 206
                 || response.has("content-range")
                 || response.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-                || response.lists("cache-control", "no-transform")
-            {
-                return false;
-            }
+                || response.lists("cache-control", "no-transform"))
+        {
+            return false;
         }
         let length = response
             .get("content-length")
             .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
-        if length.is_some_and(|length| length < self.least) {
-            return false;
-        }
-        self.types.is_empty() || media_type(response).is_some_and(|found| self.has(found))
+        length.is_none_or(|length| length >= self.least)
     }
 
     fn has(&self, found: &[u8]) -> bool {

@@ -44,6 +44,8 @@ pub struct Head {
     method: Range<usize>,
     target: Range<usize>,
     lines: Vec<Line>,
+    /// How many lines there were.
+    parsed: usize,
     edited: bool,
 }
 
@@ -156,7 +158,7 @@ impl Head {
         let end_of_line = |from: usize| {
             text[from..].windows(2).position(|pair| pair == b"\r\n").map_or(text.len(), |at| from + at + 2)
         };
-        let lines = found
+        let lines: Vec<_> = found
             .iter()
             .map(|field| {
                 let name = place(field.name.as_bytes());
@@ -171,6 +173,7 @@ impl Head {
             first: 0..end_of_line(0),
             method,
             target,
+            parsed: lines.len(),
             lines,
             edited: false,
             plain,
@@ -220,6 +223,12 @@ impl Head {
     #[must_use]
     pub fn as_sent(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// How many bytes of memory it takes as it came; edits do not count.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        self.bytes.len() + self.plain.as_ref().map_or(0, Vec::len) + self.parsed * size_of::<Line>()
     }
 
     /// Names and values in order.

@@ -185,13 +185,14 @@ impl Lane {
             // Empty lines before a request are to be ignored (RFC 9112 §2.2): they pass. Half of one waits.
             ask.may_begin().map_err(Stop::Opaque)?;
         }
-        // Never more of one piece than would be too much, so that a large body behind is not copied.
         let rest = &input[*at..];
-        let room = rest.len().min(super::head::MOST + 1);
+        let rest = &rest[..rest.len().min(super::head::MOST + 1)];
         let before = self.head.len();
-        self.head.extend_from_slice(&rest[..room]);
-        if self.way == Way::Request && self.head.starts_with(b"\r") {
-            match self.head.get(1) {
+        // Where a head begins here, its end is looked for in place: what lies behind, a body or a thousand requests, is not copied.
+        let count = if before == 0 { rest.len() } else { self.gather(rest) };
+        let text = if before == 0 { rest } else { &self.head[..] };
+        if self.way == Way::Request && text.starts_with(b"\r") {
+            match text.get(1) {
                 Some(b'\n') => {
                     let count = 2 - before;
                     if self.hold && before > 0 {
@@ -207,6 +208,9 @@ impl Lane {
                     return Err(Stop::Opaque(Reason::BareLineEnd));
                 }
                 None => {
+                    if before == 0 {
+                        self.head.extend_from_slice(rest);
+                    }
                     if !self.hold {
                         out.pass(*at..*at + 1);
                     }
@@ -216,28 +220,32 @@ impl Lane {
             }
         }
         let plausible = match self.way {
-            Way::Request => may_be_request(&self.head),
-            Way::Response => may_be_response(&self.head),
+            Way::Request => may_be_request(text),
+            Way::Response => may_be_response(text),
         };
-        let found = plausible.and_then(|()| end_of(&self.head, &mut self.searched));
+        let found = plausible.and_then(|()| end_of(text, &mut self.searched));
         match found {
             Err(reason) => {
                 self.head.truncate(before);
                 Err(Stop::Opaque(reason))
             }
             Ok(None) => {
-                if !self.hold {
-                    out.pass(*at..*at + room);
+                if before == 0 {
+                    self.head.extend_from_slice(rest);
                 }
-                *at += room;
+                if !self.hold {
+                    out.pass(*at..*at + count);
+                }
+                *at += count;
                 Ok(())
             }
             Ok(Some(length)) => {
                 let range = *at..*at + (length - before);
-                self.head.truncate(length);
                 self.searched = 0;
                 let held = self.head[..before].to_vec();
-                let bytes = std::mem::take(&mut self.head);
+                // No larger than it is: it may wait for its response.
+                let bytes = text[..length].to_vec();
+                self.head = Vec::new();
                 let head = match Head::parse(bytes, self.way == Way::Request) {
                     Ok(head) => head,
                     Err(reason) => {
@@ -266,6 +274,20 @@ impl Lane {
                 Ok(())
             }
         }
+    }
+
+    /// More of a head that has begun: up to its end, or all there is. How much that was.
+    fn gather(&mut self, rest: &[u8]) -> usize {
+        let mut taken = 0;
+        for at in memchr::memchr_iter(b'\n', rest) {
+            self.head.extend_from_slice(&rest[taken..=at]);
+            taken = at + 1;
+            if self.head.ends_with(b"\r\n\r\n") {
+                return taken;
+            }
+        }
+        self.head.extend_from_slice(&rest[taken..]);
+        rest.len()
     }
 
     fn data(&mut self, at: usize, data: &[u8], out: &mut Output<'_>) -> Result<(), Broken> {

@@ -1,9 +1,12 @@
 //! What holds for every input of the framer; used by `tests/mutations.rs` and by the fuzz target.
 //!
-//! The input's first byte chooses what the judge does, the rest is records: a byte for direction and length, then bytes.
+//! The input's first byte chooses what the judge does and how the second play is cut, the rest is records: a byte for
+//! direction and length, then bytes.
 
 use modnet_transform::http::{Body, Broken, Change, Connection, Fed, Head, Judge, Room, Way};
 
+/// Into how many bytes the second play is cut.
+const CUTS: [usize; 4] = [1, 3, 17, 200];
 /// More than a framer may hold back of one direction: a head, and a little.
 const MOST: usize = 64 * 1024 + 64;
 
@@ -114,9 +117,9 @@ pub fn play(
     played
 }
 
-/// Checks one input.
-pub fn check(input: &[u8]) {
-    let Some((first, rest)) = input.split_first() else { return };
+/// Checks one input; why the framer stepped aside, if it did.
+pub fn check(input: &[u8]) -> Option<&'static str> {
+    let (first, rest) = input.split_first()?;
     let (act, edits) = (first & 3, [first & 4 != 0, first & 8 != 0]);
     let mut pieces = Vec::new();
     let mut rest = rest;
@@ -132,11 +135,12 @@ pub fn check(input: &[u8]) {
         assert!(whole.out == whole.fed, "changed though nobody did");
     }
     // Cuts have no meaning but for the chunks of a changed body.
-    let single = play(act, edits, &pieces, |_| 1);
+    let single = play(act, edits, &pieces, |_| CUTS[usize::from(first >> 4 & 3)]);
     // (What is wrong in two ways may be found wrong in either.)
     let seen = |played: &Played| (played.reason.is_some(), played.broken, played.messages);
     assert_eq!(seen(&single), seen(&whole), "cuts change what is seen");
     if act == 0 || act == 3 {
         assert!(single.out == whole.out, "cuts change what goes on");
     }
+    whole.reason
 }

@@ -9,17 +9,11 @@ use crate::flow::Way::*;
 fn the_applications_half_close_goes_on_and_the_answer_still_comes_back() {
     Play::plain()
         .ready(Left, HALF)
-        .then(Read(Outbound, LIMIT))
-        .got(7)
-        .then(Send(Outbound, false))
-        .took(7)
+        .moves(Outbound, 7)
         .then(Shutdown(Outbound))
         .waits()
         .ready(Right, IN)
-        .then(Read(Inbound, LIMIT))
-        .got(5)
-        .then(Send(Inbound, false))
-        .took(5)
+        .moves(Inbound, 5)
         .waits()
         .ready(Right, GONE)
         .then(Read(Inbound, LIMIT))
@@ -32,17 +26,11 @@ fn the_applications_half_close_goes_on_and_the_answer_still_comes_back() {
 fn the_networks_half_close_goes_on_and_the_application_still_sends() {
     Play::plain()
         .ready(Right, HALF)
-        .then(Read(Inbound, LIMIT))
-        .got(7)
-        .then(Send(Inbound, false))
-        .took(7)
+        .moves(Inbound, 7)
         .then(Shutdown(Inbound))
         .waits()
         .ready(Left, IN)
-        .then(Read(Outbound, LIMIT))
-        .got(5)
-        .then(Send(Outbound, false))
-        .took(5)
+        .moves(Outbound, 5)
         .waits()
         // Our own half is closed, so the end of the other one is a hang-up.
         .ready(Left, GONE)
@@ -86,10 +74,7 @@ fn data_and_fin_are_joined_when_the_application_has_closed() {
 fn only_the_last_of_many_reads_is_joined_with_the_fin() {
     Play::plain()
         .ready(Left, GONE)
-        .then(Read(Outbound, LIMIT))
-        .got(LIMIT)
-        .then(Send(Outbound, false))
-        .took(LIMIT)
+        .moves(Outbound, LIMIT)
         .then(Read(Outbound, LIMIT))
         .got(3)
         .then(Send(Outbound, true))
@@ -120,13 +105,7 @@ fn what_waits_after_the_close_is_sent_first_and_joined() {
 
 #[test]
 fn nothing_is_joined_towards_a_next_module() {
-    Play::chained()
-        .ready(Left, GONE)
-        .then(Read(Outbound, LIMIT))
-        .got(9)
-        .then(Send(Outbound, false))
-        .took(9)
-        .closes(false);
+    Play::chained().ready(Left, GONE).moves(Outbound, 9).closes(false);
 }
 
 #[test]
@@ -137,13 +116,7 @@ fn an_application_that_left_bytes_unread_is_a_reset() {
 #[test]
 fn an_application_that_wrote_and_left_bytes_unread_is_a_reset_after_what_it_wrote() {
     // The short read after the hang-up is the last call on left: the error is known from the event only.
-    Play::plain()
-        .ready(Left, FAILED)
-        .then(Read(Outbound, LIMIT))
-        .got(9)
-        .then(Send(Outbound, false))
-        .took(9)
-        .closes(true);
+    Play::plain().ready(Left, FAILED).moves(Outbound, 9).closes(true);
 }
 
 #[test]
@@ -169,10 +142,7 @@ fn bytes_that_came_before_the_close_and_were_not_read_from_the_network_make_it_a
         .ready(Left, GONE)
         .then(Read(Inbound, 1))
         .got(1)
-        .then(Read(Outbound, LIMIT))
-        .got(4)
-        .then(Send(Outbound, false))
-        .took(4)
+        .moves(Outbound, 4)
         .closes(true);
 }
 
@@ -212,10 +182,7 @@ fn a_send_to_an_application_that_has_closed_is_a_reset_and_what_it_wrote_goes_on
         .fails()
         .waits()
         .ready(Left, GONE)
-        .then(Read(Outbound, LIMIT))
-        .got(8)
-        .then(Send(Outbound, false))
-        .took(8)
+        .moves(Outbound, 8)
         .closes(true);
 }
 
@@ -233,10 +200,7 @@ fn an_application_that_reads_no_more_may_still_send() {
         .got(60)
         .waits()
         .ready(Left, IN)
-        .then(Read(Outbound, LIMIT))
-        .got(8)
-        .then(Send(Outbound, false))
-        .took(8)
+        .moves(Outbound, 8)
         .waits()
         .ready(Right, HALF)
         .then(Read(Inbound, LIMIT))
@@ -272,14 +236,7 @@ fn a_reset_of_the_network_closes_left_after_what_had_come_in() {
 #[test]
 fn a_reset_behind_a_short_read_is_not_taken_for_a_half_close() {
     // The application is idle: nothing will be sent that could fail, so the event alone must end the flow.
-    Play::plain()
-        .ready(Right, FAILED)
-        .then(Read(Inbound, LIMIT))
-        .got(6)
-        .then(Send(Inbound, false))
-        .took(6)
-        .then(Shutdown(Inbound))
-        .closes(false);
+    Play::plain().ready(Right, FAILED).moves(Inbound, 6).then(Shutdown(Inbound)).closes(false);
 }
 
 #[test]
@@ -318,10 +275,7 @@ fn a_send_that_finds_the_network_broken_still_delivers_what_had_come_in() {
         .got(50)
         .then(Send(Outbound, false))
         .fails()
-        .then(Read(Inbound, LIMIT))
-        .got(5)
-        .then(Send(Inbound, false))
-        .took(5)
+        .moves(Inbound, 5)
         .waits()
         .ready(Right, FAILED)
         .then(Read(Inbound, LIMIT))
@@ -351,14 +305,7 @@ fn when_both_are_gone_nothing_is_waited_for() {
 
 #[test]
 fn a_next_module_that_has_gone_ends_the_flow_after_what_it_had_sent() {
-    Play::chained()
-        .ready(Right, GONE)
-        .then(Read(Inbound, LIMIT))
-        .got(5)
-        .then(Send(Inbound, false))
-        .took(5)
-        .then(Shutdown(Inbound))
-        .closes(false);
+    Play::chained().ready(Right, GONE).moves(Inbound, 5).then(Shutdown(Inbound)).closes(false);
 }
 
 #[test]

@@ -144,10 +144,7 @@ fn a_way_given_back_is_native_from_the_next_byte_on() {
         .makes(3)
         .then(Send(Outbound, false))
         .took(3)
-        .then(Read(Outbound, LIMIT))
-        .got(2)
-        .then(Send(Outbound, false))
-        .took(2)
+        .moves(Outbound, 2)
         .ready(Left, HALF)
         .then(Read(Outbound, LIMIT))
         .end()
@@ -177,10 +174,7 @@ fn a_failed_hook_lets_its_bytes_and_all_others_pass() {
         .makes(5)
         .then(Send(Outbound, false))
         .took(5)
-        .then(Read(Inbound, LIMIT))
-        .got(6)
-        .then(Send(Inbound, false))
-        .took(6)
+        .moves(Inbound, 6)
         .waits();
 }
 
@@ -248,15 +242,7 @@ fn bytes_that_the_module_skips_pass_the_hook_by_and_no_more_are_read_at_once() {
         .then(Send(Outbound, false))
         .took(LIMIT);
     assert!(play.flow.is_native(Outbound) && !play.flow.is_native(Inbound));
-    play = play
-        .then(Read(Outbound, LIMIT))
-        .got(LIMIT)
-        .then(Send(Outbound, false))
-        .took(LIMIT)
-        .then(Read(Outbound, 5))
-        .got(5)
-        .then(Send(Outbound, false))
-        .took(5);
+    play = play.moves(Outbound, LIMIT).then(Read(Outbound, 5)).got(5).then(Send(Outbound, false)).took(5);
     assert!(!play.flow.is_native(Outbound));
     play.then(Read(Outbound, LIMIT))
         .got(3)

@@ -6,7 +6,7 @@
 //! | order is kept, nothing is made up | every byte arrives, both hear an end | the flow ends |
 //! | no wake-up is lost | nobody hears a reset | a reset is heard where a native socket had reset |
 //! | one read waits at most, each way; outbound, where it may be revoked, what the outlet may hold | | an end is only heard behind the last byte |
-//! | what is taken back are the last bytes that were read and not sent | | |
+//! | what is taken back are the last bytes that were written and not sent | | |
 //!
 //! A failure names its seed: `check(seed)` alone repeats it.
 
@@ -67,6 +67,8 @@ struct World {
     kept: [Vec<u8>; 2],
     hand: Vec<u8>,
     again: bool,
+    /// Bytes that whoever takes bytes back has read out of the pair.
+    fetched: usize,
     /// The kernel was given less than it had room for.
     rearm: bool,
     timer: Option<u64>,
@@ -147,6 +149,7 @@ impl World {
             kept: [Vec::new(), Vec::new()],
             hand: Vec::new(),
             again: false,
+            fetched: 0,
             rearm: false,
             timer: None,
             now: 0,
@@ -249,7 +252,13 @@ impl World {
 
     /// Somebody takes bytes back and thinks better of it, or holds them for a while.
     fn revoke(&mut self) {
-        let Some(outlet) = self.flow.outlet() else { return };
+        let Some(outlet) = self.flow.outlet().cloned() else { return };
+        if self.flow.is_native(Way::Outbound) && !self.flow.is_limited() && !outlet.is_locked() {
+            // Lent by the worker: what is still in the pair is unsent as well.
+            let data = self.sockets[0].receive_all();
+            outlet.push(&data);
+            self.fetched += data.len();
+        }
         match self.dice.below(4) {
             0 => outlet.lock(HOLDER).expect("there is one holder"),
             1 => outlet.unlock(HOLDER).expect("there is one holder"),
@@ -295,6 +304,10 @@ impl World {
             self.timer = None;
             self.pump();
         }
+        if self.dice.once_in(8) {
+            self.flow.read_on(Way::Outbound);
+            self.pump();
+        }
         self.now += 1000 * self.dice.below(100) as u64;
         self.nothing_is_forgotten();
     }
@@ -315,6 +328,19 @@ impl World {
                     }
                     reads += 1;
                     let outlet = Arc::clone(self.flow.outlet().expect("it appends"));
+                    let fetched = std::mem::take(&mut self.fetched);
+                    if fetched > 0 {
+                        self.flow.kept(way, fetched, fetched);
+                    }
+                    match self.dice.below(4) {
+                        0 => {
+                            self.flow.postpone(way);
+                            self.rearm = true;
+                            continue;
+                        }
+                        1 if self.pass(way, most) => continue,
+                        _ => {}
+                    }
                     let source = &mut self.sockets[socket(way.source())];
                     let (outcome, asked) = outlet.fill(most, |room| {
                         let (outcome, data) = source.receive(room.len());
@@ -440,8 +466,39 @@ impl World {
             self.timer = Some(at);
         }
         self.rearm = false;
-        let most = [self.flow.outlet().map_or(self.limit, |_| 200), self.limit];
+        // What was read out of the pair to be taken back comes on top.
+        let most = [self.flow.outlet().map_or(self.limit, |_| 300), self.limit];
         assert!(self.hooks || self.flow.queued().iter().zip(most).all(|(queued, most)| *queued <= most));
+    }
+
+    /// What is in the pair goes past the outlet; whether it may.
+    fn pass(&mut self, way: Way, most: usize) -> bool {
+        let outlet = Arc::clone(self.flow.outlet().expect("it appends"));
+        let most = most.min(1 + self.dice.below(60));
+        let [left, right] = &mut self.sockets;
+        let passed = outlet.pass(|| {
+            let (outcome, mut data) = left.receive(most);
+            if data.is_empty() {
+                return (data, Err((Side::Left, outcome)));
+            }
+            let count = data.len();
+            match right.send(&data) {
+                Outcome::Bytes(gone) => (data.split_off(gone), Ok((count, gone == count))),
+                Outcome::Again => (data, Ok((count, false))),
+                other => (Vec::new(), Err((Side::Right, other))),
+            }
+        });
+        match passed {
+            None => return false,
+            Some(Ok((count, all))) => {
+                self.flow.kept(way, count, count);
+                self.flow.sent(way, all);
+            }
+            Some(Err((Side::Left, Outcome::Again))) => self.flow.drained(way),
+            Some(Err((Side::Left, Outcome::End))) => self.flow.end_of(way),
+            Some(Err((side, _))) => self.flow.broken(side, side == Side::Left),
+        }
+        true
     }
 
     /// MSG_MORE is a promise: a FIN follows at once.
@@ -468,7 +525,7 @@ impl World {
             if lane.is_locked() {
                 continue;
             }
-            if lane.waiting() > 0 {
+            if lane.waiting() > 0 || lane.postponed {
                 assert!(
                     destination.room && !destination.is_writable(),
                     "{way:?} could send: {:?}",

@@ -22,10 +22,7 @@ fn a_short_read_is_the_last_until_the_next_event() {
     both(|way, source, _, _| {
         Play::plain()
             .ready(source, IN)
-            .then(Read(way, LIMIT))
-            .got(1)
-            .then(Send(way, false))
-            .took(1)
+            .moves(way, 1)
             .waits()
             .ready(source, IN)
             .then(Read(way, LIMIT))
@@ -37,15 +34,7 @@ fn a_short_read_is_the_last_until_the_next_event() {
 #[test]
 fn a_full_read_is_followed_by_another() {
     both(|way, source, _, _| {
-        Play::plain()
-            .ready(source, IN)
-            .then(Read(way, LIMIT))
-            .got(LIMIT)
-            .then(Send(way, false))
-            .took(LIMIT)
-            .then(Read(way, LIMIT))
-            .nothing()
-            .waits();
+        Play::plain().ready(source, IN).moves(way, LIMIT).then(Read(way, LIMIT)).nothing().waits();
     });
 }
 
@@ -71,10 +60,7 @@ fn one_read_waits_at_most_and_the_source_is_not_read_meanwhile() {
             .then(Flush(way, false))
             .took(1)
             .holds([0, 0])
-            .then(Read(way, LIMIT))
-            .got(2)
-            .then(Send(way, false))
-            .took(2)
+            .moves(way, 2)
             .waits();
     });
 }
@@ -91,10 +77,7 @@ fn one_way_that_is_held_up_does_not_hold_up_the_other() {
             .took(0)
             .waits()
             .ready(destination, IN)
-            .then(Read(other, LIMIT))
-            .got(4)
-            .then(Send(other, false))
-            .took(4)
+            .moves(other, 4)
             .waits()
             .holds(queued(9));
     });
@@ -124,10 +107,7 @@ fn a_full_read_before_the_end_is_not_the_end() {
     both(|way, source, _, _| {
         Play::plain()
             .ready(source, HALF)
-            .then(Read(way, LIMIT))
-            .got(LIMIT)
-            .then(Send(way, false))
-            .took(LIMIT)
+            .moves(way, LIMIT)
             .then(Read(way, LIMIT))
             .end()
             .then(Shutdown(way))
@@ -141,7 +121,7 @@ fn two_busy_ways_take_turns() {
     let mut play = Play::plain().ready(Left, IN).ready(Right, IN);
     for _ in 0..3 {
         for way in Way::BOTH {
-            play = play.then(Read(way, LIMIT)).got(LIMIT).then(Send(way, false)).took(LIMIT);
+            play = play.moves(way, LIMIT);
         }
     }
 }
@@ -155,16 +135,14 @@ fn an_event_that_says_nothing_changes_nothing() {
 
 #[test]
 fn bytes_read_are_counted_by_way() {
-    let play =
-        Play::plain().ready(Left, IN).then(Read(Outbound, LIMIT)).got(3).then(Send(Outbound, false)).took(3);
+    let play = Play::plain().ready(Left, IN).moves(Outbound, 3);
     let play = play.ready(Right, IN).then(Read(Inbound, LIMIT)).got(LIMIT).then(Send(Inbound, false)).took(1);
     assert_eq!(play.waits().flow.bytes(), [3, 100]);
 }
 
 #[test]
 fn a_read_that_urgent_data_cut_short_is_not_the_last() {
-    let one =
-        |play: Play, count| play.then(Read(Inbound, LIMIT)).got(count).then(Send(Inbound, false)).took(count);
+    let one = |play: Play, count| play.moves(Inbound, count);
     let play =
         one(one(Play::plain().ready(Right, URGENT), 3), 5).then(Read(Inbound, LIMIT)).nothing().waits();
     // And no longer than that.

@@ -111,6 +111,21 @@ impl Play {
         self
     }
 
+    /// What there is to be read waits where it is.
+    #[track_caller]
+    pub fn postpones(mut self) -> Self {
+        let Command::Append(way, _) = self.last else { self.misplaced("postpones") };
+        self.note(format_args!("postpones"));
+        self.flow.postpone(way);
+        self
+    }
+
+    /// The next two commands must read a way, which gives so many bytes, and send them all.
+    #[track_caller]
+    pub fn moves(self, way: Way, count: usize) -> Self {
+        self.then(Command::Read(way, LIMIT)).got(count).then(Command::Send(way, false)).took(count)
+    }
+
     /// The read found nothing.
     #[track_caller]
     pub fn nothing(mut self) -> Self {
@@ -248,6 +263,15 @@ impl Play {
         let actual = self.flow.timer();
         assert!(actual == expected, "{}- timer {expected:?}\n+ timer {actual:?}", self.script);
         self.note(format_args!("    timer {actual:?}"));
+        self
+    }
+
+    /// Whether a side must be watched for room.
+    #[track_caller]
+    pub fn wants_room(mut self, side: Side, expected: bool) -> Self {
+        let actual = self.flow.wants_room(side);
+        assert!(actual == expected, "{}- wants room {expected:?}\n+ wants room {actual:?}", self.script);
+        self.note(format_args!("    wants room {actual:?}"));
         self
     }
 

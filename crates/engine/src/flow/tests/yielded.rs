@@ -65,24 +65,14 @@ fn an_end_that_was_passed_on_stays_so() {
         .replaced(Right)
         .waits()
         .ready(Right, GONE)
-        .then(Read(Inbound, LIMIT))
-        .got(5)
-        .then(Send(Inbound, false))
-        .took(5)
+        .moves(Inbound, 5)
         .then(Shutdown(Inbound))
         .closes(false);
 }
 
 #[test]
 fn the_end_is_not_joined_with_the_last_bytes_where_right_is_no_longer_the_real_socket() {
-    Play::plain()
-        .replaced(Right)
-        .ready(Left, GONE)
-        .then(Read(Outbound, LIMIT))
-        .got(7)
-        .then(Send(Outbound, false))
-        .took(7)
-        .closes(false);
+    Play::plain().replaced(Right).ready(Left, GONE).moves(Outbound, 7).closes(false);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn the_kernel_holds_little_that_is_unsent_and_the_application_stops_at_the_outle
             Ok(count) => written += count,
             Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
         }
-        outlet.len() == MOST
+        outlet.len() > MOST - MOST / 64
     });
     // The peer's window is closed: what the kernel was given beyond it is what lies ahead, a millisecond of loopback.
     let unsent = sample::info(real.as_fd()).unwrap().notsent_bytes;
@@ -151,5 +151,71 @@ fn a_reset_by_the_client_throws_away_what_waits() {
         assert_eq!(outlet.yank(ME, 100), Ok(Vec::new()));
     });
     drop(application);
+    running.end();
+}
+
+/// Behind a peer that reads nothing, what the application writes stays in the pair for a while.
+fn stalled() -> (Running, Arc<Outlet>, UnixStream, TcpStream, Vec<u8>) {
+    let (running, show) = start();
+    let (application, network) = running.connect();
+    narrow(&network);
+    let data = pattern(8 << 20);
+    let outlet = outlet(&show);
+    application.set_nonblocking(true).unwrap();
+    let mut written = 0;
+    while let Ok(count) = (&application).write(&data[written..]) {
+        written += count;
+    }
+    application.set_nonblocking(false).unwrap();
+    (running, outlet, application, network, data[..written].to_vec())
+}
+
+#[test]
+fn the_last_bytes_are_those_that_the_application_has_written_last_wherever_they_lie() {
+    let (running, outlet, application, network, data) = stalled();
+    // The rest may be in the outlet, in the pair, or in both.
+    let last = data.len() - 10_000;
+    assert!(outlet.yank(ME, 10_000).unwrap() == data[last..]);
+    outlet.write(ME, b"new").unwrap();
+    application.shutdown(Shutdown::Write).unwrap();
+    let got = rest(&mut &network);
+    assert!(got[..last] == data[..last] && &got[last..] == b"new", "{} bytes", got.len());
+    drop(application);
+    let shared = running.end();
+    assert_eq!(count(&shared.receiver.stats.bytes_outbound), data.len() as u64);
+    assert_eq!(count(&shared.receiver.stats.bytes_yanked), 10_000);
+}
+
+#[test]
+fn under_a_lock_nothing_of_what_lies_in_the_pair_goes() {
+    let (running, outlet, application, network, data) = stalled();
+    outlet.lock(ME).unwrap();
+    let held = outlet.peek(ME, usize::MAX).unwrap();
+    assert!(!held.is_empty() && held == data[data.len() - held.len()..]);
+    // Makes room for all of it.
+    let mut got = vec![0; data.len() - held.len()];
+    (&network).read_exact(&mut got).unwrap();
+    network.set_nonblocking(true).unwrap();
+    assert_eq!((&network).read(&mut [0; 9]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    network.set_nonblocking(false).unwrap();
+    assert!(outlet.peek(ME, usize::MAX).unwrap() == held);
+    outlet.unlock(ME).unwrap();
+    application.shutdown(Shutdown::Write).unwrap();
+    got.extend(rest(&mut &network));
+    assert!(got == data);
+    drop(application);
+    running.end();
+}
+
+#[test]
+fn what_waits_long_is_read_so_that_the_application_goes_on() {
+    let (running, outlet, application, network, data) = stalled();
+    wait_until("a full outlet", || {
+        application.set_nonblocking(true).unwrap();
+        let _ = (&application).write(&[0; 1 << 16]);
+        outlet.len() > MOST / 2
+    });
+    assert!(outlet.len() > data.len(), "more than a pair holds");
+    drop((application, network));
     running.end();
 }

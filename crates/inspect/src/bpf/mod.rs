@@ -1,12 +1,15 @@
-//! The owner of bpf(2): the few commands that a reader needs. What loads programs uses aya.
+//! The owner of bpf(2): the few commands that a reader needs; [`ops`] has those for which aya has no words. What loads
+//! programs uses aya.
 //!
-//! Rejected: aya here too. It wants CAP_BPF-like probing of the kernel and is 1 MB in every module's library, for four calls.
+//! Rules: one command a function, no decision. Rejected: aya for readers too. It wants CAP_BPF-like probing of the kernel and is 1 MB in every module's library, for four calls.
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+
+pub mod ops;
 
 const MAP_LOOKUP: i32 = 1;
 const MAP_UPDATE: i32 = 2;
@@ -68,6 +71,12 @@ fn call<T>(command: i32, attributes: &mut T) -> io::Result<i32> {
     i32::try_from(answer).ok().filter(|answer| *answer >= 0).ok_or_else(io::Error::last_os_error)
 }
 
+/// For commands that answer with a new descriptor.
+fn opened<T>(command: i32, attributes: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: such a descriptor is ours alone.
+    call(command, attributes).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Opens what is pinned at `path`.
 ///
 /// # Errors
@@ -79,9 +88,7 @@ pub fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
         flags: if read_only { READ_ONLY } else { 0 },
         ..ObjGet::default()
     };
-    let fd = call(OBJ_GET, &mut attributes)?;
-    // SAFETY: a new descriptor, ours alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    opened(OBJ_GET, &mut attributes)
 }
 
 /// From now on no process can write the map, by call or by mapping; programs can.
@@ -112,11 +119,18 @@ pub fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
 /// # Errors
 /// EBADF, ENOTSOCK; ENOMEM where the socket may have no more of it; EPERM.
 pub fn set(map: BorrowedFd<'_>, socket: BorrowedFd<'_>, value: u32) -> io::Result<()> {
-    let key = socket.as_raw_fd();
+    update(map, socket.as_raw_fd(), &value.to_ne_bytes())
+}
+
+/// Sets an element of a map whose keys have four bytes.
+///
+/// # Errors
+/// The system's.
+pub fn update(map: BorrowedFd<'_>, key: i32, value: &[u8]) -> io::Result<()> {
     let mut attributes = Element {
         map: map.as_raw_fd().unsigned_abs(),
         key: std::ptr::from_ref(&key) as u64,
-        value: std::ptr::from_ref(&value) as u64,
+        value: value.as_ptr() as u64,
         ..Element::default()
     };
     call(MAP_UPDATE, &mut attributes).map(|_| ())

@@ -1,13 +1,14 @@
-//! The owner of bpf(2) for what aya has no words for: a program of the kind *struct_ops*, and storage that hangs on a socket.
+//! What aya has no words for: a program of the kind *struct_ops*, and storage that hangs on a socket. The kernel yank
+//! carries a congestion window over by them.
 //!
-//! Rules: one command a function, no decision. `crates/inspect` has an owner of its own, of the commands that a reader
-//! needs: the two crates know nothing of each other.
+//! Rules: as [`super`]'s.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use super::opened;
 
 const MAP_CREATE: i32 = 0;
-const MAP_UPDATE: i32 = 2;
 const PROG_LOAD: i32 = 5;
 const BTF_LOAD: i32 = 18;
 const LINK_CREATE: i32 = 28;
@@ -96,33 +97,12 @@ struct Btf {
     pad: u32,
 }
 
-#[repr(C)]
-struct Element {
-    map: u32,
-    pad: u32,
-    key: u64,
-    value: u64,
-    flags: u64,
-}
-
-fn call<T>(command: i32, attributes: &T) -> io::Result<i32> {
-    // SAFETY: `attributes` is a prefix of union bpf_attr of the given size; the pointers in it live through the call.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
-    i32::try_from(answer).ok().filter(|answer| *answer >= 0).ok_or_else(io::Error::last_os_error)
-}
-
-fn opened(fd: io::Result<i32>) -> io::Result<OwnedFd> {
-    // SAFETY: the commands that this is used for answer with a new descriptor.
-    fd.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Makes a map.
 ///
 /// # Errors
 /// EPERM without CAP_BPF, or the system's.
-pub fn create(plan: &MapPlan) -> io::Result<OwnedFd> {
-    opened(call(MAP_CREATE, plan))
+pub fn create(mut plan: MapPlan) -> io::Result<OwnedFd> {
+    opened(MAP_CREATE, &mut plan)
 }
 
 /// Describes types.
@@ -131,8 +111,8 @@ pub fn create(plan: &MapPlan) -> io::Result<OwnedFd> {
 /// The system's.
 pub fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
     let length = u32::try_from(bytes.len()).unwrap_or(0);
-    let btf = Btf { at: bytes.as_ptr() as u64, log: 0, length, log_size: 0, log_level: 0, pad: 0 };
-    opened(call(BTF_LOAD, &btf))
+    let mut btf = Btf { at: bytes.as_ptr() as u64, log: 0, length, log_size: 0, log_level: 0, pad: 0 };
+    opened(BTF_LOAD, &mut btf)
 }
 
 /// Loads the function that is the member `member` of the kernel's struct `kind`.
@@ -140,7 +120,7 @@ pub fn load_btf(bytes: &[u8]) -> io::Result<OwnedFd> {
 /// # Errors
 /// EACCES, EINVAL where the kernel does not accept it, or the system's.
 pub fn load(code: &[Instruction], kind: u32, member: u32) -> io::Result<OwnedFd> {
-    let program = Program {
+    let mut program = Program {
         kind: PROGRAM_STRUCT_OPS,
         count: u32::try_from(code.len()).unwrap_or(0),
         instructions: code.as_ptr() as u64,
@@ -149,22 +129,7 @@ pub fn load(code: &[Instruction], kind: u32, member: u32) -> io::Result<OwnedFd>
         attach_btf_id: kind,
         ..Program::default()
     };
-    opened(call(PROG_LOAD, &program))
-}
-
-/// Sets an element.
-///
-/// # Errors
-/// The system's.
-pub fn update(map: BorrowedFd<'_>, key: i32, value: &[u8]) -> io::Result<()> {
-    let element = Element {
-        map: map.as_raw_fd().unsigned_abs(),
-        pad: 0,
-        key: std::ptr::from_ref(&key) as u64,
-        value: value.as_ptr() as u64,
-        flags: 0,
-    };
-    call(MAP_UPDATE, &element).map(|_| ())
+    opened(PROG_LOAD, &mut program)
 }
 
 /// Registers what a map of the kind `STRUCT_OPS` holds, until the link is closed.
@@ -172,5 +137,5 @@ pub fn update(map: BorrowedFd<'_>, key: i32, value: &[u8]) -> io::Result<()> {
 /// # Errors
 /// EEXIST where the name is taken, or the system's.
 pub fn link(map: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    opened(call(LINK_CREATE, &[map.as_raw_fd().unsigned_abs(), 0, ATTACH_STRUCT_OPS, 0]))
+    opened(LINK_CREATE, &mut [map.as_raw_fd().unsigned_abs(), 0, ATTACH_STRUCT_OPS, 0])
 }
