@@ -22,64 +22,51 @@ see reads.py.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from modnet import inspection
 from rich.table import Table
 
 from experiments import net
-from experiments.common import cli, cpu, servers, stats, tables
-from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, machine
+from experiments.common import cli, runner, stats, tables
 from experiments.common.report import Check, Report, check
-from experiments.common.servers import Server
-from experiments.fig03 import measure
-from experiments.fig03.measure import Sample
+from experiments.fig03.measure import Bench, Sample
 from experiments.fig03.plan import Cell
-from experiments.fig03.variants import Started
-from experiments.inspection import reader, reads
+from experiments.inspection import reader, reads, rounds
+from experiments.inspection.rounds import CELLS, Found
 
 OFF, NONE, OPENED, ALL = "off", "none", "opened", "all"
 VARIANTS = (OFF, OPENED, NONE, ALL)
-CELLS = (Cell("1KB", "keep", "unshaped"), Cell("100B", "new", "unshaped"))
 # Line 4 of the issue.
 BOUNDS = {NONE: "<= 1.01", ALL: "<= 1.05"}
 _MODULES = Path(__file__).with_name("modules.py")
 _SPECS = {OFF: "forwarder", OPENED: f"{_MODULES}:Opened", ALL: f"{_MODULES}:Reading"}
-# Rounds, seconds of one variant's part in a round, of its warm-up.
-_FULL, _QUICK = (30, 1.0, 0.5), (2, 0.5, 0.2)
-_FIRST_PORT = 8001
+_FULL, _QUICK = runner.Length(30, 1.0), runner.Length(2, 0.5)
 _TRIPS = 3
-
-Found = dict[Cell, dict[str, list[Sample]]]
 
 
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("inspection.cost", "What does inspection cost a server, in CPU time per request?")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell (default {_FULL[0]})")
-    parser.add_argument("--seconds", type=float, metavar="S", help=f"of one variant (default {_FULL[1]:g})")
-    arguments = parser.parse_args()
-    report = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
+    asked = {"rounds": (1.0, "rounds of each cell"), "seconds": (0.2, "of one variant in a round")}
+    cli.add_numbers(parser, _FULL, asked)
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: None) -> None:
     console = tables.console()
     made = Table("cell", "variant", title="CPU time per request: median (quartiles)")
     for title in ("us", "of off", "requests/s"):
         made.add_column(title, justify="right")
     for row in report.rows:
-        ratio = row["cost"]
         made.add_row(
             f"{row['size']} {row['mode']}",
             row["variant"],
-            _words(row["busy_us"], "{:.2f}"),
-            "-" if ratio is None else _words(ratio, "{:.4f}"),
+            rounds.words(row["busy_us"], "{:.2f}"),
+            rounds.words(row["cost"], "{:.4f}"),
             f"{row['requests_per_s']['median']:,.0f}",
         )
     console.print(made)
@@ -96,42 +83,15 @@ def _trips_table(trips: dict[str, dict[str, float]]) -> Table:
     return made
 
 
-def _words(spread: dict[str, float], form: str) -> str:
-    median, q1, q3 = (form.format(spread[name]) for name in ("median", "q1", "q3"))
-    return f"{median} ({q1} - {q3})"
-
-
 def cost(found: Found, cell: Cell, variant: str) -> stats.Spread | None:
     """CPU time per request as a share of `off`, of each round; None where a sample had errors."""
     samples = found[cell]
-    if any(sample.errors for one in samples.values() for sample in one):
+    if rounds.has_errors(samples):
         return None
     off, opened, mine = ([s.busy_us for s in samples[name]] for name in (OFF, OPENED, variant))
     if variant == ALL:
         mine = [base + one - hook for base, one, hook in zip(off, mine, opened, strict=True)]
     return stats.ratios(mine, off)
-
-
-def rows(found: Found) -> list[dict[str, Any]]:
-    """One for each variant of each cell."""
-    made = []
-    for cell, samples in found.items():
-        for variant, of in samples.items():
-            share = cost(found, cell, variant)
-            made.append(
-                {
-                    "size": cell.size,
-                    "mode": cell.mode,
-                    "variant": variant,
-                    "rounds": len(of),
-                    "busy_us": stats.spread([sample.busy_us for sample in of]).json(),
-                    "requests_per_s": stats.spread([sample.requests_per_s for sample in of]).json(),
-                    "cost": share.json() if share else None,
-                    "errors": [sample.errors for sample in of if sample.errors],
-                    "paper": None,
-                }
-            )
-    return made
 
 
 def checks(found: Found) -> list[Check]:
@@ -149,17 +109,17 @@ def checks(found: Found) -> list[Check]:
 class _Bench:
     """The hosts, and inspection that goes on and off between samples."""
 
-    bench: measure.Bench
+    bench: Bench
     is_on: bool = False
 
-    def cell(self, cell: Cell, rounds: int, done: Any) -> dict[str, list[Sample]]:
+    def cell(self, cell: Cell, count: int, done: Callable[..., None]) -> dict[str, list[Sample]]:
         """All rounds of one cell, after a warm-up."""
         length = {name: self.bench.length(cell, name) for name in _SPECS}
         warm = replace(self.bench, round_s=self.bench.warm_s)
         for name in _SPECS:
             warm.sample(cell, name, length[name])
         found: dict[str, list[Sample]] = {name: [] for name in VARIANTS}
-        for number in range(rounds):
+        for number in range(count):
             for name in VARIANTS if number % 2 == 0 else VARIANTS[::-1]:
                 self.switch(name in (NONE, ALL))
                 server = OFF if name == NONE else name
@@ -187,27 +147,22 @@ class _Bench:
         return inspection.status().counters["taken"] if self.is_on else 0
 
 
-def _run(arguments: argparse.Namespace) -> Report:
-    rounds, seconds, warm_s = _QUICK if arguments.quick else _FULL
-    rounds = rounds if arguments.rounds is None else arguments.rounds
-    seconds = seconds if arguments.seconds is None else arguments.seconds
-    if rounds < 1 or seconds < 0.2:
-        raise ExperimentError("at least one round (--rounds) of 0.2 seconds (--seconds) is needed")
+def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:
+    length = cli.given(_QUICK if arguments.quick else _FULL, arguments)
     program = reads.rust()
-    facts, built = machine(), build([["nginx", "-v"], ["wrk", "-v"]], product=True)
-    built["rounds"] = f"{rounds} of {seconds:g} s"
-    found: Found = {}
-    with net.Hosts() as hosts, reader.folder(), cli.progress() as progress:
-        sums = measure.write_data(hosts.work / "www", tuple(cell.size for cell in CELLS))
-        stolen = cpu.stolen_s()
-        with _running(hosts) as started:
-            bench = _Bench(measure.Bench(hosts, started, sums, seconds, warm_s))
-            for cell in CELLS:
-                task = progress.add_task(str(cell), total=rounds * len(VARIANTS))
-                found[cell] = bench.cell(cell, rounds, lambda task=task: progress.advance(task))
-        facts["hypervisor_took_s"] = round(cpu.stolen_s() - stolen, 2)
-        trips = _trips(program, bench)
-    return Report(facts, built, {"sha256": sums, "trips_ns": trips}, rows(found), checks(found))
+    with runner.facts(rounds.TOOLS, product=True) as facts, net.Hosts() as hosts, reader.folder():
+        with rounds.bench(hosts, _SPECS, length.seconds) as (bench, data):
+            done = facts.task("rounds", length.rounds * len(VARIANTS) * len(CELLS))
+            switched = _Bench(bench)
+            found = {cell: switched.cell(cell, length.rounds, done) for cell in CELLS}
+        data["trips_ns"] = _trips(program, switched)
+    facts.build["rounds"] = str(length)
+    made = []
+    for cell, samples in found.items():
+        for variant, of in samples.items():
+            share = cost(found, cell, variant)
+            made.append(rounds.row(cell, variant, of) | {"cost": share.json() if share else None})
+    return facts.report(data, made, checks(found)), None
 
 
 def _trips(program: Path, bench: _Bench) -> dict[str, dict[str, float]]:
@@ -220,23 +175,6 @@ def _trips(program: Path, bench: _Bench) -> dict[str, dict[str, float]]:
             for what, ns in reads.program([str(program), "trips", kind]).items():
                 least[name][what] = min(ns, least[name].get(what, ns))
     return least
-
-
-@contextlib.contextmanager
-def _running(hosts: net.Hosts) -> Iterator[dict[str, Started]]:
-    with contextlib.ExitStack() as undo:
-        started = {}
-        for number, (name, spec) in enumerate(_SPECS.items()):
-            folder = hosts.work / name
-            folder.mkdir()
-            server, port = Server(hosts.server, folder), _FIRST_PORT + number
-            undo.callback(server.stop)
-            web = servers.nginx(folder, servers.files(port, hosts.work / "www"))
-            command = [sys.executable, "-P", "-m", "modnet", "run", "-m", spec, "--", *web]
-            server.start(command, {"MODNET_RUNTIME_DIR": str(folder / "rt")})
-            server.await_port(port)
-            started[name] = Started(port, port, stands_between=True)
-        yield started
 
 
 if __name__ == "__main__":

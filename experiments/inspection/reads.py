@@ -9,6 +9,7 @@ batches, so that a busy machine changes little. It must not measure what writing
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import socket
@@ -23,9 +24,9 @@ from typing import Any
 from modnet import calls
 from rich.table import Table
 
-from experiments.common import cli, tables
+from experiments.common import cli, runner, tables
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import REPOSITORY, build, compile_c, machine
+from experiments.common.machine import REPOSITORY, compile_c
 from experiments.common.report import Check, Report, check
 from experiments.inspection import reader
 
@@ -54,11 +55,11 @@ WORDS = {
 
 def main() -> None:
     """Measures and prints."""
-    arguments = cli.parser("inspection.reads", "What does it cost to know a connection's state?").parse_args()
-    report = _run(arguments.quick)
-    if arguments.json:
-        print(report.json())
-        return
+    parser = cli.parser("inspection.reads", "What does it cost to know a connection's state?")
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: None) -> None:
     console = tables.console()
     made = Table("what", "language", title="Nanoseconds, the least of many batches")
     made.add_column("ns", justify="right")
@@ -86,15 +87,19 @@ def checks(found: Mapping[str, Mapping[str, float]]) -> list[Check]:
     ]
 
 
-def _run(quick: bool) -> Report:
-    facts, built = machine(), build([["cc", "--version"], ["rustc", "--version"]], product=True)
-    with reader.enabled("bpf"), tempfile.TemporaryDirectory() as folder:
+def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:
+    tools = [["cc", "--version"], ["rustc", "--version"]]
+    with (
+        runner.facts(tools, product=True) as facts,
+        reader.enabled("bpf"),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         found = {
             "Rust": program([str(rust()), "cost"]),
             "C": program([str(_compiled(Path(folder)))]),
-            "Python": _python(_BATCHES[quick]),
+            "Python": _python(_BATCHES[arguments.quick]),
         }
-    return Report(facts, built, {"bytes": "none: connections at rest"}, rows(found), checks(found))
+    return facts.report({"bytes": "none: connections at rest"}, rows(found), checks(found)), None
 
 
 def rust() -> Path:

@@ -28,48 +28,39 @@ from typing import Any
 from rich.table import Table
 
 from experiments import net
-from experiments.common import cli, load, servers, stats, tables
+from experiments.common import cli, load, runner, stats, tables
 from experiments.common.errors import ExperimentError
-from experiments.common.machine import build, machine
 from experiments.common.report import Check, Report, check
-from experiments.common.servers import Server
-from experiments.fig03 import measure
-from experiments.fig03.measure import Sample
+from experiments.fig03.measure import Bench, Sample
 from experiments.fig03.plan import Cell
-from experiments.fig03.variants import Started
-from experiments.inspection import reader
+from experiments.inspection import reader, rounds
+from experiments.inspection.rounds import CELLS, Found
 
 ALONE, WATCHED = "alone", "watched"
-CELLS = (Cell("1KB", "keep", "unshaped"), Cell("100B", "new", "unshaped"))
+_MODULES = {ALONE: "forwarder"}
 # Line 9 of the issue.
 BOUND = ">= 0.98"
-# Rounds, seconds of one variant's part in a round: three looks at least.
-_FULL, _QUICK = (15, 3.0), (2, 1.5)
-_PORT = 8001
+# Each of three looks at least.
+_FULL, _QUICK = runner.Length(15, 3.0), runner.Length(2, 1.5)
 _SIZE = struct.pack("HHHH", 40, 160, 0, 0)
 _LOOK_S = 0.5
-
-Found = dict[Cell, dict[str, list[Sample]]]
 
 
 def main() -> None:
     """Measures and prints."""
     parser = cli.parser("inspection.watched", "What does `modnet top` cost a loaded server?")
-    parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each cell (default {_FULL[0]})")
-    parser.add_argument("--seconds", type=float, metavar="S", help=f"of one variant (default {_FULL[1]:g})")
-    arguments = parser.parse_args()
-    report = _run(arguments)
-    if arguments.json:
-        print(report.json())
-        return
+    asked = {"rounds": (1.0, "rounds of each cell"), "seconds": (1.0, "of one variant in a round")}
+    cli.add_numbers(parser, _FULL, asked)
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: None) -> None:
     console = tables.console()
     made = Table("cell", "variant", title="Requests/s: median, and of alone in the same round (quartiles)")
-    made.add_column("requests/s", justify="right")
-    made.add_column("of alone", justify="right")
+    for title in ("requests/s", "of alone"):
+        made.add_column(title, justify="right")
     for row in report.rows:
-        ratio = row["ratio"]
-        of = "-" if ratio is None else f"{ratio['median']:.3f} ({ratio['q1']:.3f} - {ratio['q3']:.3f})"
-        median = row["requests_per_s"]["median"]
+        median, of = row["requests_per_s"]["median"], rounds.words(row["ratio"], "{:.3f}")
         made.add_row(f"{row['size']} {row['mode']}", row["variant"], f"{median:,.0f}", of)
     console.print(made)
     tables.checks(console, report)
@@ -78,7 +69,7 @@ def main() -> None:
 def ratio(found: Found, cell: Cell) -> stats.Spread | None:
     """Requests a second with `top` of those without, of each round; None where a sample had errors."""
     samples = found[cell]
-    if any(sample.errors for of in samples.values() for sample in of):
+    if rounds.has_errors(samples):
         return None
     watched, alone = ([sample.requests_per_s for sample in samples[name]] for name in (WATCHED, ALONE))
     return stats.ratios(watched, alone)
@@ -105,27 +96,6 @@ def oddities(flows: Sequence[Mapping[str, Any]], address: str, port: int, rate: 
     return found
 
 
-def rows(found: Found) -> list[dict[str, Any]]:
-    """One for each variant of each cell."""
-    made = []
-    for cell, samples in found.items():
-        share = ratio(found, cell)
-        for variant, of in samples.items():
-            made.append(
-                {
-                    "size": cell.size,
-                    "mode": cell.mode,
-                    "variant": variant,
-                    "rounds": len(of),
-                    "requests_per_s": stats.spread([sample.requests_per_s for sample in of]).json(),
-                    "ratio": share.json() if share and variant == WATCHED else None,
-                    "errors": [sample.errors for sample in of if sample.errors],
-                    "paper": None,
-                }
-            )
-    return made
-
-
 def checks(found: Found, odd: Sequence[str]) -> list[Check]:
     """Line 9 of the issue."""
     made = []
@@ -135,48 +105,39 @@ def checks(found: Found, odd: Sequence[str]) -> list[Check]:
     return [*made, check("what top --json shows and is not so", len(odd), "== 0")]
 
 
-def _run(arguments: argparse.Namespace) -> Report:
-    rounds, seconds = _QUICK if arguments.quick else _FULL
-    rounds = rounds if arguments.rounds is None else arguments.rounds
-    seconds = seconds if arguments.seconds is None else arguments.seconds
-    if rounds < 1 or seconds < 1:
-        raise ExperimentError("at least one round (--rounds) of a second (--seconds) is needed")
-    facts, built = machine(), build([["nginx", "-v"], ["wrk", "-v"]], product=True)
-    built["rounds"] = f"{rounds} of {seconds:g} s"
+def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:
+    length = cli.given(_QUICK if arguments.quick else _FULL, arguments)
     found: Found = {}
-    with net.Hosts() as hosts, cli.progress() as progress:
-        sums = measure.write_data(hosts.work / "www", tuple(cell.size for cell in CELLS))
-        with _running(hosts) as runtime:
-            bench = measure.Bench(hosts, {ALONE: Started(_PORT, _PORT, True)}, sums, seconds, 0.5)
-            for cell in CELLS:
-                task = progress.add_task(str(cell), total=rounds * 2)
-                found[cell] = samples = {ALONE: [], WATCHED: []}
-                length = bench.length(cell, ALONE)
-                for number in range(rounds):
-                    for index in stats.order(2, number):
-                        name = (ALONE, WATCHED)[index]
-                        with _top(runtime) if name == WATCHED else contextlib.nullcontext():
-                            samples[name].append(bench.sample(cell, ALONE, length))
-                        progress.advance(task)
-            flows, rate = _look(hosts, runtime)
-            odd = oddities(flows, hosts.client.ipv4, _PORT, rate)
-    data = {"sha256": sums, "seen": flows[:1], "odd": odd}
-    return Report(facts, built, data, rows(found), checks(found, odd))
+    with (
+        runner.facts(rounds.TOOLS, product=True) as facts,
+        net.Hosts() as hosts,
+        rounds.bench(hosts, _MODULES, length.seconds) as (bench, data),
+    ):
+        runtime = hosts.work / ALONE / "rt"
+        done = facts.task("rounds", length.rounds * 2 * len(CELLS))
+        for cell in CELLS:
+            found[cell] = {ALONE: [], WATCHED: []}
+            size = bench.length(cell, ALONE)
+            for number in range(length.rounds):
+                for index in stats.order(2, number):
+                    name = (ALONE, WATCHED)[index]
+                    found[cell][name].append(_sample(bench, cell, size, name, runtime))
+                    done()
+        flows, rate = _look(hosts, bench.started[ALONE].port, runtime)
+        odd = oddities(flows, hosts.client.ipv4, bench.started[ALONE].port, rate)
+    facts.build["rounds"] = str(length)
+    made = []
+    for cell, samples in found.items():
+        share = ratio(found, cell)
+        for variant, of in samples.items():
+            shown = share.json() if share and variant == WATCHED else None
+            made.append(rounds.row(cell, variant, of) | {"ratio": shown})
+    return facts.report(data | {"seen": flows[:1], "odd": odd}, made, checks(found, odd)), None
 
 
-@contextlib.contextmanager
-def _running(hosts: net.Hosts) -> Iterator[Path]:
-    """nginx behind the forwarder; its runtime directory."""
-    server = Server(hosts.server, hosts.work)
-    web = servers.nginx(hosts.work, servers.files(_PORT, hosts.work / "www"))
-    runtime = hosts.work / "rt"
-    command = [sys.executable, "-P", "-m", "modnet", "run", "-m", "forwarder", "--", *web]
-    try:
-        server.start(command, {"MODNET_RUNTIME_DIR": str(runtime)})
-        server.await_port(_PORT)
-        yield runtime
-    finally:
-        server.stop()
+def _sample(bench: Bench, cell: Cell, size: int, name: str, runtime: Path) -> Sample:
+    with _top(runtime) if name == WATCHED else contextlib.nullcontext():
+        return bench.sample(cell, ALONE, size)
 
 
 def _command(*words: str) -> list[str]:
@@ -221,11 +182,11 @@ def _top(runtime: Path) -> Iterator[None]:
             os.close(ours)
 
 
-def _look(hosts: net.Hosts, runtime: Path) -> tuple[list[dict[str, Any]], float]:
+def _look(hosts: net.Hosts, port: int, runtime: Path) -> tuple[list[dict[str, Any]], float]:
     """What `top --json` shows while wrk runs, and the bytes a second that wrk reads."""
     argv = _command("--json", "--interval", str(_LOOK_S))
     cell = CELLS[0]
-    url = f"http://{hosts.server.ipv4}:{_PORT}/{cell.size}"
+    url = f"http://{hosts.server.ipv4}:{port}/{cell.size}"
     looked: list[subprocess.CompletedProcess[str]] = []
 
     def look() -> None:
