@@ -30,6 +30,13 @@ while True:
     # The first has made the guard, which takes a hundred times as long as a yank.
     if sys.stdout: print("ready", flush=True); sys.stdout = None
 """
+SURVIVOR = """
+import sys
+from modnet import _native
+print(len(_native.kernel_yank(int(sys.argv[1]), 0)), flush=True)
+sys.stdin.readline()
+print(len(_native.kernel_yank(int(sys.argv[1]), 1000)))
+"""
 END = b"the end"
 
 
@@ -70,6 +77,32 @@ def killed(ours: socket.socket, after_s: float) -> None:
     ours.setblocking(False)
 
 
+class Survivor:
+    """Another process that has the socket, has yanked before, and takes a thousand bytes when told to."""
+
+    def __init__(self, ours: socket.socket) -> None:
+        number = ours.fileno()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", SURVIVOR, str(number)],
+            pass_fds=[number],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout.readline() == "0\n"
+
+    def yank(self) -> int:
+        out, _ = self.process.communicate("\n", timeout=30)
+        return int(out)
+
+    def __enter__(self) -> "Survivor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
 def received(peer: socket.socket) -> bytes:
     return b"".join(iter(lambda: peer.recv(1 << 16), b""))
 
@@ -77,14 +110,15 @@ def received(peer: socket.socket) -> bytes:
 @pytest.mark.parametrize("number", range(20))
 def test_killed_at_any_moment_it_comes_back(journals: Path, number: int) -> None:
     data = pattern(LENGTH)
-    with pair() as (ours, peer):
+    with pair() as (ours, peer), contextlib.ExitStack() as stack:
         fill(ours, data)
+        survivor = stack.enter_context(Survivor(ours))
         killed(ours, 0.02 + random.Random(number).random() / 500)
         if number % 2:
             outcomes = _native.kernel_yank_rescue()
             assert all(pid == os.getpid() and "dead" not in became for pid, became in outcomes), outcomes
         # Whoever yanks finds the socket as it should be, rescued or not.
-        assert len(_native.kernel_yank(ours.fileno(), 1000)) == 1000
+        assert survivor.yank() == 1000
         with ThreadPoolExecutor(1) as reading:
             got = reading.submit(received, peer)
             ours.settimeout(30)
