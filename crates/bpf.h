@@ -21,6 +21,7 @@ enum {
     MAP_PERCPU_ARRAY = 6,
     MAP_SOCKMAP = 15,
     MAP_SK_STORAGE = 24,
+    MAP_TASK_STORAGE = 29,
     F_NO_PREALLOC = 1,
     F_MMAPABLE = 1024,
 };

@@ -71,14 +71,14 @@ class Bench:
     ) -> dict[str, list[Sample]]:
         """Measures one cell; `done` is called after each sample."""
         self.hosts.shape(plan.LINKS[cell.link])
-        lengths = {name: self._length(cell, name) for name in variants}
+        lengths = {name: self.length(cell, name) for name in variants}
         for name in variants:
             self._load(cell, name, self.warm_s)
         samples: dict[str, list[Sample]] = {name: [] for name in variants}
         for number in range(rounds):
             for index in stats.order(len(variants), number):
                 name = variants[index]
-                samples[name].append(self._sample(cell, name, lengths[name]))
+                samples[name].append(self.sample(cell, name, lengths[name]))
                 done()
         return samples
 
@@ -91,7 +91,7 @@ class Bench:
     def _port(self, cell: plan.Cell, name: str) -> int:
         return self.started[name].keep_port if cell.mode == "keep" else self.started[name].port
 
-    def _length(self, cell: plan.Cell, name: str) -> int:
+    def length(self, cell: plan.Cell, name: str) -> int:
         """Asks once, compares the body's hash, and answers the length of a whole response."""
         server = self.hosts.server
         length, found = load.probe(
@@ -107,7 +107,8 @@ class Bench:
         url = f"http://{self.hosts.server.ipv4}:{self._port(cell, name)}/{cell.size}"
         return load.run(self.hosts.client, url, cell.mode == "keep", duration_s)
 
-    def _sample(self, cell: plan.Cell, name: str, length: int) -> Sample:
+    def sample(self, cell: plan.Cell, name: str, length: int) -> Sample:
+        """One round of one variant, whose whole responses have `length` bytes."""
         server, client = self.hosts.server, self.hosts.client
         time.sleep(_SETTLE_S)
         pids = {pid: processes.role(pid) for pid in server.processes()}

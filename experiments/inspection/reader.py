@@ -31,28 +31,35 @@ _FOLDER = "MODNET_BPF_DIR"
 
 
 @contextlib.contextmanager
-def enabled(source: str) -> Iterator[None]:
-    """Connections opened meanwhile are read from `source`. Raises where that cannot be had.
+def folder() -> Iterator[Path]:
+    """A folder of this run's own, in which inspection may be enabled; disabled at the end.
 
     By the folder alone: `MODNET_INSPECT` is read once in a process, and tests read from both.
     """
-    folder = _PINS / f"modnet-experiment-{owner.new_tag()}"
+    own = _PINS / f"modnet-experiment-{owner.new_tag()}"
     before = os.environ.get(_FOLDER)
-    os.environ[_FOLDER] = str(folder)
+    os.environ[_FOLDER] = str(own)
     try:
+        yield own
+    finally:
+        if own.exists():
+            inspection.disable()
+        if before is None:
+            del os.environ[_FOLDER]
+        else:
+            os.environ[_FOLDER] = before
+
+
+@contextlib.contextmanager
+def enabled(source: str) -> Iterator[None]:
+    """Connections opened meanwhile are read from `source`. Raises where that cannot be had."""
+    with folder():
         if source == "bpf":
             try:
                 inspection.enable()
             except ModnetError as error:
                 raise ExperimentError(f"{error}; or measure with --source sampled") from None
         yield
-    finally:
-        if folder.exists():
-            inspection.disable()
-        if before is None:
-            del os.environ[_FOLDER]
-        else:
-            os.environ[_FOLDER] = before
 
 
 def of(connection: socket.socket) -> Callable[[], Reading]:

@@ -51,6 +51,7 @@ __all__ = [
     "kernel_yank_counts",
     "kernel_yank_probe",
     "kernel_yank_refusals",
+    "kernel_yank_rescue",
     "late_drain",
     "modules",
     "plan_room",
@@ -701,6 +702,12 @@ def kernel_yank_costs(
 
 def kernel_yank_counts() -> dict[str, int]:
     """What this thread's yanks and their guards have counted."""
+
+def kernel_yank_rescue() -> list[tuple[int, str]]:
+    """Brings back the connections that killed yankers of this user have left half taken apart: of each a
+    process that has it, and what became of it. OSError: nothing is written down that they could be found
+    by; why.
+    """
 
 def kernel_yank_refusals() -> list[tuple[int, str]]:
     """What forbids a yank: errno and reason of each, as docs/kernel-yank.md lists them."""

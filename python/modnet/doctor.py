@@ -271,6 +271,15 @@ def _kernel_yank() -> Check:
         why += f"; congestion windows begin anew ({without_windows})"
     if not half_closed:
         why += "; not once the peer has closed its half, which needs CAP_NET_RAW"
+    try:
+        rescued = _native.kernel_yank_rescue()
+    except OSError as error:
+        why += f"; who is killed in the middle of one leaves no way back ({error.strerror})"
+    else:
+        # What a killed process has left goes now, as with `ps`.
+        why += "".join(
+            f"; a connection of process {pid}, left by a killed one: {became}" for pid, became in rescued
+        )
     return Check(name, True, why, needed=False)
 
 

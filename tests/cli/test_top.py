@@ -4,9 +4,7 @@ import contextlib
 import csv
 import json
 import re
-import shlex
 import socket
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.common.terminal import Terminal
 from tests.lib.modnet import Modnet
 from tests.lib.process import until
 
@@ -110,42 +109,9 @@ def test_a_flow_over_time_as_files(modnet: Modnet, clients: list[socket.socket],
     assert len(rates) == len(lines) - 1 >= 2 and max(rates) > 1e6
 
 
-class Terminal:
+def terminal(modnet: Modnet, *arguments: str) -> Terminal:
     """A terminal that `modnet ARGUMENTS` runs in."""
-
-    def __init__(self, modnet: Modnet, *arguments: str) -> None:
-        self.socket = modnet.place.directory / "tmux"
-        environment = modnet.place.environment() | {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-        command = shlex.join(modnet.argv(*arguments))
-        # What it prints at its end is still to be seen.
-        self.tmux("-f", "/dev/null", "new-session", "-d", "-x", "160", "-y", "40", command, env=environment)
-
-    def tmux(self, *words: str, **more) -> str:
-        argv = ["tmux", "-S", str(self.socket), *words]
-        done = subprocess.run(argv, text=True, capture_output=True, timeout=30, check=False, **more)
-        return done.stdout
-
-    def screen(self) -> str:
-        return self.tmux("capture-pane", "-p")
-
-    def press(self, key: str) -> None:
-        self.tmux("send-keys", key)
-
-    def lives(self) -> bool:
-        return bool(self.tmux("list-sessions"))
-
-    def close(self) -> None:
-        self.tmux("kill-server")
-
-
-@contextlib.contextmanager
-def terminal(modnet: Modnet, *arguments: str) -> Iterator[Terminal]:
-    one = Terminal(modnet, *arguments)
-    try:
-        yield one
-    finally:
-        one.close()
-        one.socket.unlink(missing_ok=True)
+    return Terminal(modnet.place.directory, modnet.argv(*arguments), modnet.place.environment())
 
 
 def test_the_screen_of_top(modnet: Modnet, clients: list[socket.socket]) -> None:

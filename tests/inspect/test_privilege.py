@@ -35,7 +35,7 @@ print(json.dumps([check.ok, check.why, check.todo]))
 OPENS = """
 import json, os, sys
 can = {}
-for name in ("states", "control", "chosen", "wanted"):
+for name in ("states", "control", "chosen", "wanted", "answers"):
     path = os.path.join(sys.argv[1], name)
     can[name] = [os.access(path, mode) for mode in (os.R_OK, os.W_OK)]
 print(json.dumps(can))
@@ -91,7 +91,7 @@ def test_nobody_else_can_open_the_maps(place):
     ]
     nothing = [False, False]
     assert run_python(OPENS, str(place.directory), user=stranger()) == dict.fromkeys(
-        ("states", "control", "chosen", "wanted"), nothing
+        ("states", "control", "chosen", "wanted", "answers"), nothing
     )
     ok, why, todo = run_python(DOCTOR, user=stranger(), **where(place))
     assert not ok and "another group" in why and "--group" in todo

@@ -19,6 +19,8 @@ def flow(number: int = 1, out: int = 0, into: int = 0, **more: Any) -> dict[str,
         "bytes_inbound": into,
         "queued_outbound": 0,
         "queued_inbound": 0,
+        "held": 0,
+        "bytes_yanked": 0,
     } | more
 
 
@@ -65,10 +67,10 @@ def test_a_flow_that_was_away_begins_anew() -> None:
 
 
 def test_tcp_s_state_over_the_wrap_of_sequence_numbers() -> None:
-    [row] = Board().look(0.0, [("m", flow(tcp=TCP, queued_outbound=500))])
+    [row] = Board().look(0.0, [("m", flow(tcp=TCP, queued_outbound=500, held=70, bytes_yanked=9))])
     assert (row.cwnd, row.srtt_us, row.retransmits, row.source) == (10, 5000, 3, "bpf")
     assert row.in_flight == 1448
-    assert row.unsent == 10_000 + 500
+    assert row.unsent == 10_000 + 500 + 70 and row.yanked == 9
 
 
 def test_without_tcp_s_state_nothing_is_made_up() -> None:

@@ -90,7 +90,7 @@ impl Revocable {
         let line = Arc::new_cyclic(|line: &Weak<Line>| {
             let line = Weak::clone(line);
             // What may go goes at once, by whoever has made it possible; the rest is the pump's.
-            let wake = move || {
+            let wake = move |_| {
                 if let Some(line) = line.upgrade() {
                     line.send(pump.now());
                 }

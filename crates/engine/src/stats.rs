@@ -42,7 +42,7 @@ stats! {
     bytes_outbound,
     /// Bytes read from the network, of flows that ended.
     bytes_inbound,
-    /// Outbound bytes that were taken back, of flows that ended.
+    /// Outbound bytes that were taken back.
     bytes_yanked,
     /// Flows ended by a reset that the module asked for, or that its failed hook brought.
     resets,

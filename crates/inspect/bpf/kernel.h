@@ -16,12 +16,15 @@ enum {
 };
 
 static u32 (*const this_cpu)(void) = (void *)8;
+static u64 (*const this_thread)(void) = (void *)14;
 static u64 (*const uid_gid)(void) = (void *)15;
 static u64 (*const socket_cookie)(void *sk) = (void *)46;
 static void *(*const storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
 static long (*const storage_delete)(void *map, void *sk) = (void *)108;
 static long (*const read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static struct tcp_sock *(*const to_tcp_sock)(void *sk) = (void *)137;
+static void *(*const task_storage_get)(void *map, void *task, void *value, u64 flags) = (void *)156;
+static void *(*const this_task)(void) = (void *)158;
 
 #define RELOCATED __attribute__((preserve_access_index))
 struct atomic_64 {
@@ -58,6 +61,7 @@ struct sock {
     struct sock_common __sk_common;
     struct socket_lock sk_lock;
     void *sk_socket;
+    void *sk_bpf_storage;
     int sk_wmem_queued;
     int sk_sndbuf;
     unsigned long sk_pacing_rate;

@@ -35,6 +35,7 @@ struct touched {
 struct chosen {
     u32 slot;
     u32 unused;
+    u64 cookie; /* the socket's, so that a reader need not ask for it */
 };
 
 struct {
@@ -81,8 +82,35 @@ struct {
     __type(value, struct chosen);
 } chosen SEC(".maps");
 
-/* The slot of a socket, or NO_SLOT. */
-INLINE u32 slot_of(void *sk) {
+/* Threads whose wish was heard once, by the map that the group alone can write; and how often they have asked since. */
+struct {
+    __uint(type, MAP_TASK_STORAGE);
+    __uint(map_flags, F_NO_PREALLOC);
+    __type(key, int);
+    __type(value, u32);
+} members SEC(".maps");
+
+/* By core, what the member was told that asked last there; a cache line each. crates/inspect/src/answers.rs reads it. */
+struct answer {
+    u64 thread;
+    u64 cookie;
+    u32 slot;
+    u32 count; /* which of the thread's questions this answers */
+    u64 unused[5];
+};
+
+struct {
+    __uint(type, MAP_ARRAY);
+    __uint(max_entries, 1);
+    __uint(map_flags, F_MMAPABLE);
+    __type(key, u32);
+    __type(value, struct answer);
+} answers SEC(".maps");
+
+/* The slot of a socket, or NO_SLOT. Most sockets have no storage at all, which is seen without a call. */
+INLINE u32 slot_of(struct sock *sk) {
+    if (!sk->sk_bpf_storage)
+        return NO_SLOT;
     struct chosen *c = storage_get(&chosen, sk, 0, 0);
     return c ? c->slot : NO_SLOT;
 }

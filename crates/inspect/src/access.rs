@@ -7,9 +7,8 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -18,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use modnet_abi::sockstate::{STATE_BYTES, STATE_VERSION, WORDS};
 
+use crate::answers::{self, Answer};
 use crate::bpf;
 use crate::place::{self, Map, CHOSEN_BYTES, NO_SLOT, STOP};
 use crate::reason::Reason;
@@ -93,6 +93,15 @@ impl Drop for Mapping {
 /// When it was tried to open them, and what came of it.
 type Tried = (Instant, Result<Arc<Access>, Reason>);
 
+/// A socket's slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its number.
+    pub slot: u32,
+    /// The socket's cookie.
+    pub cookie: u64,
+}
+
 /// The maps of one `enable`.
 pub struct Access {
     states: Mapping,
@@ -100,7 +109,11 @@ pub struct Access {
     capacity: u32,
     chosen: OwnedFd,
     wanted: OwnedFd,
+    answers: Mapping,
+    number: u64,
 }
+
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
 
 impl Access {
     /// Opens what is pinned in `dir`.
@@ -110,22 +123,27 @@ impl Access {
     pub fn open(dir: &Path) -> Result<Self, Reason> {
         trusted(dir)?;
         let get = |map: Map| bpf::open(&map.pin(dir), map.is_read_only()).map_err(|error| why(&error));
-        let (states, control, chosen, wanted) =
-            (get(Map::States)?, get(Map::Control)?, get(Map::Chosen)?, get(Map::Wanted)?);
-        let infos = [&states, &control, &chosen, &wanted].map(|map| bpf::info(map.as_fd()));
-        let [states_info, control_info, chosen_info, wanted_info] = infos;
-        let capacity = states_info.as_ref().map_or(0, |info| info.max_entries);
-        let sizes =
-            [states_info, control_info, chosen_info, wanted_info].map(|info| info.map(|i| i.value_size));
-        let wanted_sizes = [STATE_BYTES, size_of::<Control>(), CHOSEN_BYTES, 4];
-        for (size, expected) in sizes.into_iter().zip(wanted_sizes) {
-            if size? as usize != expected {
+        let maps = [Map::States, Map::Control, Map::Chosen, Map::Wanted, Map::Answers];
+        let sizes = [STATE_BYTES, size_of::<Control>(), CHOSEN_BYTES, 4, size_of::<Answer>()];
+        let mut found = Vec::new();
+        for (map, size) in maps.into_iter().zip(sizes) {
+            let map = get(map)?;
+            let info = bpf::info(map.as_fd())?;
+            if info.value_size as usize != size {
                 return Err(Reason::OtherVersion);
             }
+            found.push((map, info.max_entries));
         }
+        let Ok([(states, capacity), (control, _), (chosen, _), (wanted, _), (answers, cores)]) =
+            <[_; 5]>::try_from(found)
+        else {
+            return Err(Reason::OtherVersion);
+        };
+        let answers = Mapping::new(answers.as_fd(), cores as usize * size_of::<Answer>())?;
         let states = Mapping::new(states.as_fd(), capacity as usize * STATE_BYTES)?;
         let control = Mapping::new(control.as_fd(), size_of::<Control>())?;
-        let access = Self { states, control, capacity, chosen, wanted };
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        let access = Self { states, control, capacity, chosen, wanted, answers, number };
         match access.control().version.load(Ordering::Relaxed) {
             STATE_VERSION => Ok(access),
             0 => Err(Reason::NotEnabled),
@@ -177,15 +195,29 @@ impl Access {
     ///
     /// # Errors
     /// [`Reason::NoSlot`], [`Reason::NotConnected`], or what the system says.
-    pub fn choose(&self, socket: BorrowedFd<'_>) -> Result<u32, Reason> {
-        match self.chosen(socket) {
-            Ok(Some(slot)) => return Ok(slot),
-            Ok(None) => {}
-            Err(error) => return Err(error.into()),
+    pub fn choose(&self, socket: BorrowedFd<'_>) -> Result<Chosen, Reason> {
+        let member = answers::member(self.number);
+        if member.is_none() {
+            bpf::set(self.wanted.as_fd(), socket, 1)?;
         }
-        bpf::set(self.wanted.as_fd(), socket, 1)?;
         ask(socket);
-        self.chosen(socket)?.ok_or(Reason::NoSlot)
+        let told = member.and_then(|member| answers::answer(self.answers(), member));
+        if let Some(chosen) = told {
+            return Some(chosen).filter(|chosen| chosen.slot != NO_SLOT).ok_or(Reason::NoSlot);
+        }
+        let chosen = self.chosen(socket)?.ok_or(Reason::NoSlot)?;
+        answers::learn(self.answers(), self.number, chosen);
+        Ok(chosen)
+    }
+
+    fn answers(&self) -> &[Answer] {
+        // SAFETY: the mapping holds so many, page-aligned, all of whose fields are atomic or unused.
+        unsafe {
+            std::slice::from_raw_parts(
+                self.answers.at.as_ptr().cast(),
+                self.answers.bytes / size_of::<Answer>(),
+            )
+        }
     }
 
     /// Has the programs say that they end; root only.
@@ -193,8 +225,14 @@ impl Access {
     /// # Errors
     /// What the system says.
     pub fn stop(&self) -> io::Result<()> {
-        // Any socket will do.
-        let (socket, _other) = UnixStream::pair()?;
+        // Any socket of TCP's will do.
+        // SAFETY: takes no pointer.
+        let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+        if socket < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: new, and ours alone.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket) };
         bpf::set(self.wanted.as_fd(), socket.as_fd(), STOP)?;
         ask(socket.as_fd());
         if self.is_live() {
@@ -207,25 +245,34 @@ impl Access {
     ///
     /// # Errors
     /// What the system says.
-    pub fn chosen(&self, socket: BorrowedFd<'_>) -> io::Result<Option<u32>> {
-        match bpf::get::<{ CHOSEN_BYTES / 4 }>(self.chosen.as_fd(), socket) {
-            Ok([slot, ..]) => Ok(Some(slot).filter(|slot| *slot != NO_SLOT)),
+    pub fn chosen(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Chosen>> {
+        match bpf::get::<{ CHOSEN_BYTES / 8 }>(self.chosen.as_fd(), socket) {
+            Ok([first, cookie]) => {
+                // The slot is the first half of the first word, on either kind of machine.
+                let [a, b, c, d, ..] = first.to_ne_bytes();
+                let chosen = Chosen { slot: u32::from_ne_bytes([a, b, c, d]), cookie };
+                Ok(Some(chosen).filter(|chosen| chosen.slot != NO_SLOT))
+            }
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
         }
     }
 }
 
-/// The call by which the program `received` notices a wanted socket: there is no urgent byte, and if there is one, it stays.
+/// The call by which the program `called` notices a wanted socket. TCP refuses Fast Open to an address of no family before it looks
+/// at the connection: nothing is sent, and no error is taken from whoever waits for it.
 fn ask(socket: BorrowedFd<'_>) {
-    let mut byte = 0u8;
-    // SAFETY: one byte of room. The answer means nothing.
+    let nowhere = libc::AF_UNSPEC as libc::sa_family_t;
+    let flags = libc::MSG_FASTOPEN | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: no bytes, and an address that lives through the call. The answer means nothing.
     unsafe {
-        libc::recv(
+        libc::sendto(
             socket.as_raw_fd(),
-            std::ptr::from_mut(&mut byte).cast(),
-            1,
-            libc::MSG_OOB | libc::MSG_PEEK | libc::MSG_DONTWAIT,
+            std::ptr::null(),
+            0,
+            flags,
+            std::ptr::from_ref(&nowhere).cast(),
+            size_of_val(&nowhere) as libc::socklen_t,
         )
     };
 }

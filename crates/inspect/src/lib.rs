@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`watch`] | one socket that somebody reads: the way it is read, its state, its end |
 //! | [`access`] | the maps that `modnet inspect enable` has pinned, as a reader uses them |
+//! | [`answers`] | which slot a socket has got, told without a system call |
 //! | [`mapped`] | reading a state that the kernel writes |
 //! | [`sample`] | the same state from `TCP_INFO` |
 //! | [`mode`], [`reason`] | which way is wanted, and why it is not the better one |
@@ -17,6 +18,7 @@
 //! of a flow, nor change a socket.
 
 pub mod access;
+pub mod answers;
 pub mod bpf;
 #[cfg(feature = "loader")]
 pub mod load;

@@ -24,14 +24,13 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/so
 
 /// Program, and the tracepoint it stands at; `bpf/sockstate.bpf.c` says what each does. The last is what
 /// begins everything, so it comes when the others are there.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("gone", "tcp_destroy_sock"),
     ("probed", "tcp_probe"),
     ("calmed", "softirq_exit"),
-    ("called", "sock_send_length"),
     ("resent", "tcp_retransmit_skb"),
     ("changed", "inet_sock_set_state"),
-    ("received", "sock_recv_length"),
+    ("called", "sock_send_length"),
 ];
 
 /// Sockets on one core's list; `TOUCHED` in `bpf/work.h`.
@@ -90,10 +89,13 @@ pub fn enable(dir: &Path, plan: &Plan) -> Result<(), Failure> {
         .map_err(|e| Failure::new("this kernel does not describe itself (/sys/kernel/btf/vmlinux)", &e))?;
     let mut object = EbpfLoader::new()
         .btf(Some(&btf))
+        // `members` is of a kind that aya makes and has no type for; programs alone use it.
+        .allow_unsupported_maps()
         .map_max_entries("states", plan.slots)
         .map_max_entries("next", plan.slots)
         .map_max_entries("works", plan.slots)
         .map_max_entries("touches", TOUCHED * cores())
+        .map_max_entries("answers", cores())
         .override_global("debug_check", &u32::from(plan.debug), true)
         .load(OBJECT)
         .map_err(|e| Failure::new("cannot make the maps", &e))?;

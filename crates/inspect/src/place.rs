@@ -3,6 +3,7 @@
 //! ```text
 //! /sys/fs/bpf/modnet/          0750 root:GROUP; closed to everybody else
 //!     states  control          0660: the states, the slots' counters; frozen: only programs write them
+//!     answers                  0660: what a thread that has asked is told, by core; frozen
 //!     chosen                   0640: which socket has which slot
 //!     wanted                   0660: where a reader says which socket it wants
 //!     programs/                0700: what keeps the programs where they are
@@ -17,8 +18,8 @@ use std::path::{Path, PathBuf};
 pub const DIR_ENV: &str = "MODNET_BPF_DIR";
 /// Where it is else.
 pub const DIR: &str = "/sys/fs/bpf/modnet";
-/// Bytes of what the map `chosen` holds, of which the first 4 are the slot.
-pub const CHOSEN_BYTES: usize = 8;
+/// Bytes of what the map `chosen` holds: the slot, nothing, the socket's cookie.
+pub const CHOSEN_BYTES: usize = 16;
 /// What root puts into `wanted`, and asks, to have the programs say that they end.
 pub const STOP: u32 = u32::MAX;
 /// The slot of a socket that has none.
@@ -35,11 +36,13 @@ pub enum Map {
     Chosen,
     /// Which socket somebody wants.
     Wanted,
+    /// What those who asked are told.
+    Answers,
 }
 
 impl Map {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::States, Self::Control, Self::Chosen, Self::Wanted];
+    pub const ALL: [Self; 5] = [Self::States, Self::Control, Self::Chosen, Self::Wanted, Self::Answers];
 
     /// File and map have the same name.
     #[must_use]
@@ -49,6 +52,7 @@ impl Map {
             Self::Control => "control",
             Self::Chosen => "chosen",
             Self::Wanted => "wanted",
+            Self::Answers => "answers",
         }
     }
 
@@ -61,7 +65,7 @@ impl Map {
     /// Whether no process may write it.
     #[must_use]
     pub fn is_frozen(self) -> bool {
-        matches!(self, Self::States | Self::Control)
+        matches!(self, Self::States | Self::Control | Self::Answers)
     }
 
     /// Its pin below `dir`.

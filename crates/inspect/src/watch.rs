@@ -1,6 +1,6 @@
 //! One socket that somebody reads: whichever way its state comes, it is read here.
 //!
-//! Nothing happens before the first reading, which asks the kernel to write the state (about 2 µs) or, where that
+//! Nothing happens before the first reading, which asks the kernel to write the state (1 to 2 µs) or, where that
 //! cannot be, takes a sample. A sample counts for [`INTERVAL`]: the timer is the reader's own asking, so that
 //! a flow which nobody reads costs nothing, and no module is woken. The better way is tried again after a second.
 //!
@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use modnet_abi::sockstate::{SockState, STATE_BYTES, WORDS};
 
-use crate::access::Access;
+use crate::access::{Access, Chosen};
 use crate::mapped::Mapped;
 use crate::mode::Mode;
 use crate::reason::Reason;
@@ -172,7 +172,14 @@ impl Watch {
     pub fn freeze(&self) {
         let mut slow = self.slow.lock().unwrap_or_else(PoisonError::into_inner);
         let last = match self.mapped.get() {
-            Some(mapped) => mapped.read().or_else(|| slow.take().ok()).or_else(|| mapped.last()),
+            Some(mapped) => {
+                // No older than a sample may be: a connection that is closed by a shutdown is not ESTABLISHED any more.
+                let is_fresh = |last: &SockState| sample::now() < last.updated_ns + INTERVAL;
+                let is_newest =
+                    |last: &SockState| slow.sample.is_none_or(|s| s.updated_ns <= last.updated_ns);
+                let fresh = mapped.read().or_else(|| mapped.last().filter(is_fresh).filter(is_newest));
+                fresh.or_else(|| slow.take().ok()).or_else(|| mapped.last())
+            }
             None => slow.last(),
         };
         // Twice frozen: the first state stands.
@@ -230,8 +237,7 @@ impl Watch {
         }
         let socket = slow.socket.as_ref().ok_or(Reason::NotConnected)?.fd();
         let access = Access::of_process()?;
-        let slot = access.choose(socket)?;
-        let cookie = sample::cookie(socket)?;
+        let Chosen { slot, cookie } = access.choose(socket)?;
         // Not the first: the number was another socket's before.
         if *slow.cookie.get_or_insert(cookie) != cookie {
             return Err(Reason::NotConnected);

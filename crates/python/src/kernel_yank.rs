@@ -1,32 +1,22 @@
 //! The kernel yank for Python: `modnet.calls`, doctor's line, the experiment.
 //!
-//! Rules: as in [`crate::registry`]. One yanker for each thread, which keeps its memory and its guards until the thread ends.
+//! Rules: as in [`crate::registry`]. The yanker is the thread's own, which C's calls use too (`modnet_revoke::kernel::own`).
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use modnet_revoke::kernel::failure::Failure;
+use modnet_revoke::kernel::own;
 use modnet_revoke::kernel::probe;
 use modnet_revoke::kernel::refuse::Refusal;
-use modnet_revoke::kernel::yank::{Operation, Settings, Yanker};
+use modnet_revoke::kernel::rescue::{Outcome, Rescued};
+use modnet_revoke::kernel::yank::Operation;
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-thread_local! {
-    static YANKER: RefCell<Option<Yanker>> = const { RefCell::new(None) };
-}
-
 fn failed(failure: Failure) -> PyErr {
     PyOSError::new_err((failure.errno(), failure.to_string()))
-}
-
-fn with_yanker<T>(act: impl FnOnce(&mut Yanker) -> PyResult<T>) -> PyResult<T> {
-    YANKER.with_borrow_mut(|slot| match slot {
-        Some(yanker) => act(yanker),
-        None => act(slot.insert(Yanker::new(Settings::default())?)),
-    })
 }
 
 /// The last `most` bytes that the kernel has not sent on the socket `fd`, taken back; with `peek` copied.
@@ -53,10 +43,8 @@ fn kernel_yank_costs<'py>(
     // SAFETY: the caller's descriptor, which it keeps open through the call; a closed one is EBADF.
     let socket = unsafe { BorrowedFd::borrow_raw(fd) };
     let operation = if peek { Operation::Peek } else { Operation::Yank };
-    with_yanker(|yanker| {
-        yanker.settings.keep_window = keep_window;
-        // Held: it takes less than a millisecond, and a thread that waits for the interpreter is one that is late.
-        let taken = yanker.yank(socket, most, operation).map_err(failed)?;
+    // Held: it takes less than a millisecond, and a thread that waits for the interpreter is one that is late.
+    own::yank(socket, most, operation, keep_window, |taken| {
         let costs = BTreeMap::from([
             ("total_us", taken.total.as_secs_f64() * 1e6),
             ("gap_us", taken.gap.as_secs_f64() * 1e6),
@@ -66,24 +54,44 @@ fn kernel_yank_costs<'py>(
             ("window", taken.window.into()),
             ("window_kept", f64::from(u8::from(taken.window_kept))),
         ]);
-        Ok((PyBytes::new(py, taken.bytes), costs))
+        (PyBytes::new(py, taken.bytes), costs)
     })
+    .map_err(failed)
 }
 
 /// What this thread's yanks and their guards have counted.
 #[pyfunction]
 fn kernel_yank_counts() -> PyResult<BTreeMap<&'static str, u64>> {
-    with_yanker(|yanker| {
+    own::with(|yanker| {
         let counts = yanker.counts();
-        Ok(BTreeMap::from([
+        BTreeMap::from([
             ("done", yanker.done),
             ("refused", yanker.refused),
             ("covered", counts.covered),
             ("caught", counts.caught),
             ("unheard", counts.unheard),
             ("resumed", counts.resumed),
-        ]))
+        ])
     })
+    .map_err(failed)
+}
+
+/// Brings back the connections that killed yankers of this user have left half taken apart: of each a process that has it, and
+/// what became of it. OSError: nothing is written down that they could be found by; why.
+#[pyfunction]
+fn kernel_yank_rescue() -> PyResult<Vec<(u32, String)>> {
+    let outcomes = own::rescue().map_err(|why| PyOSError::new_err((libc::EOPNOTSUPP, why)))?;
+    Ok(outcomes.into_iter().map(|Outcome { holder, result }| (holder, in_words(result))).collect())
+}
+
+fn in_words(result: Result<Rescued, Failure>) -> String {
+    match result {
+        Ok(Rescued::Whole | Rescued::Left) => "as it was".to_owned(),
+        Ok(Rescued::Rebuilt) => "rebuilt, with all of its bytes".to_owned(),
+        Ok(Rescued::Refilled) => "rebuilt, without the bytes that had been taken".to_owned(),
+        Ok(Rescued::Dead) => "dead: it could not be rebuilt".to_owned(),
+        Err(failure) => failure.to_string(),
+    }
 }
 
 /// What forbids a yank: errno and reason of each.
@@ -109,5 +117,6 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(kernel_yank_costs, module)?)?;
     module.add_function(wrap_pyfunction!(kernel_yank_counts, module)?)?;
     module.add_function(wrap_pyfunction!(kernel_yank_refusals, module)?)?;
+    module.add_function(wrap_pyfunction!(kernel_yank_rescue, module)?)?;
     module.add_function(wrap_pyfunction!(kernel_yank_probe, module)?)
 }

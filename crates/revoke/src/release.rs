@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn outlet(size: usize) -> Outlet {
-        let outlet = Outlet::new(Box::new(|| ()));
+        let outlet = Outlet::new(Box::new(|_| ()));
         outlet.push(&vec![7; size]);
         outlet
     }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from modnet.cli import show
+
+if TYPE_CHECKING:
+    from modnet.registry import Registry
 
 __all__ = ["command"]
 
@@ -19,6 +22,7 @@ __all__ = ["command"]
 def command(with_flows: bool, in_json: bool) -> None:
     """Show processes with their chains, the modules' flows, and every counter."""
     from modnet.registry import Registry
+    from modnet.top.rows import unsent
 
     registry = Registry()
     # Whoever looks tidies up: what a killed module or process has left goes now.
@@ -41,14 +45,32 @@ def command(with_flows: bool, in_json: bool) -> None:
     if in_json:
         show.as_json({"processes": processes, "modules": modules, "flows": flows})
         return
-    _print(processes, modules)
+    _print(processes, modules, [_waiting(registry, module) for module in modules])
     if with_flows:
-        columns = sorted({key for flow in flows for key in flow} - {"module"})
+        if flows:
+            click.echo()
+        # TCP's state is for `top`, and for --json.
+        flows = [flow | {"unsent": unsent(flow)} for flow in flows]
+        columns = sorted({key for flow in flows for key in flow} - {"module", "tcp"})
         rows = [[flow["module"], *(flow.get(key) for key in columns)] for flow in flows]
         show.table(["MODULE", *(key.upper() for key in columns)], rows, "No flow at the moment.")
 
 
-def _print(processes: list[dict[str, Any]], modules: list[dict[str, Any]]) -> None:
+def _waiting(registry: Registry, module: dict[str, Any]) -> int | None:
+    """Bytes of a revocable module's flows that can still be taken back; None: it is none."""
+    from modnet.errors import ModnetError
+    from modnet.top.rows import unsent
+
+    if module.get("revocable") is None:
+        return None
+    try:
+        return sum(unsent(flow) or flow["queued_outbound"] for flow in registry.flows(module["name"]))
+    except ModnetError:
+        # It has ended since it was asked for its state.
+        return None
+
+
+def _print(processes: list[dict[str, Any]], modules: list[dict[str, Any]], waiting: list[int | None]) -> None:
     show.table(
         ["PID", "CHAIN", "FAIL", "PAIRS", "PROCESSES", "COMMAND"],
         [
@@ -67,7 +89,7 @@ def _print(processes: list[dict[str, Any]], modules: list[dict[str, Any]]) -> No
     if modules:
         click.echo()
         show.table(
-            ["MODULE", "PID", "FLOWS", "USERS", "PAIRS"],
+            ["MODULE", "PID", "FLOWS", "USERS", "PAIRS", "UNSENT", "YANKED"],
             [
                 [
                     one["name"],
@@ -75,8 +97,10 @@ def _print(processes: list[dict[str, Any]], modules: list[dict[str, Any]]) -> No
                     one.get("error", count(one.get("flows"))),
                     count(one.get("users")),
                     one.get("pairs"),
+                    unsent,
+                    one.get("counters", {}).get("bytes_yanked"),
                 ]
-                for one in modules
+                for one, unsent in zip(modules, waiting, strict=True)
             ],
             "",
         )

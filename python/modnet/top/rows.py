@@ -12,7 +12,7 @@ from typing import Any
 
 from modnet.estimate import Bandwidth
 
-__all__ = ["Board", "Row", "snapshot"]
+__all__ = ["Board", "Row", "snapshot", "unsent"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Row:
     in_flight: int | None = None
     """Bytes sent and not acknowledged."""
     unsent: int | None = None
-    """Bytes that wait for the network, in the module and in the kernel."""
+    """Bytes that wait for the network, in the module and in the kernel: all that may still be taken back."""
+    yanked: int = 0
+    """Outbound bytes that were taken back, ever."""
     retransmits: int | None = None
     bandwidth: float | None = None
     """Bytes/s of payload that the client can take, estimated (`modnet.estimate`)."""
@@ -54,6 +56,17 @@ def snapshot(tcp: Mapping[str, Any]) -> SimpleNamespace:
     """A published TCP state with the attributes of `modnet.estimate.Snapshot`."""
     packets = tuple(SimpleNamespace(**packet) for packet in tcp["packets"])
     return SimpleNamespace(**{**tcp, "packets": packets})
+
+
+def unsent(flow: Mapping[str, Any]) -> int | None:
+    """Bytes of a published flow that wait for the network: in the module's queue, held for somebody who takes
+    them back, in the kernel. None: another module has the real socket.
+    """
+    tcp = flow.get("tcp")
+    if not tcp:
+        return None
+    kernel: int = (tcp["write_seq"] - tcp["snd_nxt"]) % 2**32
+    return kernel + int(flow["queued_outbound"]) + int(flow["held"])
 
 
 @dataclass
@@ -102,7 +115,7 @@ def _row(module: str, flow: Mapping[str, Any], before: _Seen | None, after: _See
             "cwnd": tcp["cwnd"],
             "srtt_us": tcp["srtt_us"],
             "in_flight": (tcp["snd_nxt"] - tcp["snd_una"]) % 2**32,
-            "unsent": (tcp["write_seq"] - tcp["snd_nxt"]) % 2**32 + flow["queued_outbound"],
+            "unsent": unsent(flow),
             "retransmits": tcp["retransmits"],
             "bandwidth": after.estimator.estimate,
             "confidence": after.estimator.confidence,
@@ -118,5 +131,6 @@ def _row(module: str, flow: Mapping[str, Any], before: _Seen | None, after: _See
         bytes_outbound=after.bytes_outbound,
         bytes_inbound=after.bytes_inbound,
         queued=flow["queued_outbound"],
+        yanked=flow["bytes_yanked"],
         **known,
     )

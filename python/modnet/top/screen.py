@@ -35,7 +35,7 @@ __all__ = ["charts", "run"]
 
 _WORDS = ("MODULE", "PEER", "CHAIN", "SOURCE")
 # Columns that give way first on a narrow terminal.
-_WIDE = ("CHAIN", "RETR", "IN", "APP", "SOURCE", "PORT")
+_WIDE = ("CHAIN", "RETR", "IN", "APP", "SOURCE", "PORT", "YANKED")
 
 
 def run(look: Callable[[], list[Row]], order: str, interval: float) -> None:

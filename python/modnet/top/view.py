@@ -79,6 +79,7 @@ _ALL = {
         True,
     ),
     "unsent": _Column("UNSENT", lambda r: bytes_in_words(r.unsent), _by("unsent"), True),
+    "yanked": _Column("YANKED", lambda r: bytes_in_words(r.yanked), _by("yanked"), True),
     "retransmits": _Column("RETR", lambda r: _plain(r.retransmits), _by("retransmits"), True),
     "bandwidth": _Column("BANDWIDTH", lambda r: _rate(r.bandwidth), _by("bandwidth"), True),
     "source": _Column("SOURCE", lambda r: _plain(r.source), lambda r: r.source or "", False),

@@ -296,6 +296,8 @@ pub struct Flow {
     pub pipes: [Option<super::pipe::Pipe>; 2],
     /// The real socket's TCP state; None where there are no hooks that could ask.
     pub tcp: Option<Arc<Watch>>,
+    /// Bytes that somebody at the left has taken back.
+    pub yanked: u64,
     /// While somebody takes bytes back.
     pub frozen: Option<Box<super::yanking::Frozen>>,
     /// The real socket, which a later module serves: for `tcp`.
@@ -340,6 +342,7 @@ impl Flow {
             reads: [if wants.reads == 0 { usize::MAX } else { wants.reads }; 2],
             pipes: [None, None],
             tcp: None,
+            yanked: 0,
             frozen: None,
             real: None,
             carried: None,
@@ -504,7 +507,6 @@ impl Flow {
         }
         if let Some(outlet) = self.machine.outlet() {
             outlet.clear();
-            Stats::add(&stats.bytes_yanked, outlet.yanked());
         }
         Stats::add(&stats.ended, 1);
         Stats::add(&stats.bytes_outbound, bytes[Way::Outbound as usize]);
@@ -529,6 +531,7 @@ impl Flow {
             "queued_outbound": queued_outbound,
             "queued_inbound": queued_inbound,
             "held": self.frozen.as_ref().map_or(0, |frozen| frozen.len()),
+            "bytes_yanked": self.yanked + self.machine.outlet().map_or(0, |outlet| outlet.yanked()),
             "tcp": super::published::tcp(self),
         })
     }

@@ -27,9 +27,11 @@ use modnet_revoke::release::Release;
 
 use super::conn::{Flow, Pair};
 use super::pipe::{Pipe, Pipes, FIRST};
+use super::Shared;
 use crate::flow::Way;
 use crate::poll::Waker;
 use crate::sock::{self, Outcome};
+use crate::stats::Stats;
 
 /// Nanoseconds after which a backlog is the link's: longer than what one turn of a busy worker, or a client's, takes.
 const BACKLOG: u64 = 20_000_000;
@@ -356,16 +358,16 @@ fn read(fd: RawFd, room: &mut [u8]) -> usize {
 }
 
 /// Flows of a worker whose outlets others have changed.
-#[derive(Debug)]
 pub struct Touched {
     keys: Mutex<Vec<u64>>,
     waker: Arc<Waker>,
+    shared: Arc<Shared>,
 }
 
 impl Touched {
     /// None yet; `waker` is rung with the first.
-    pub fn new(waker: Arc<Waker>) -> Self {
-        Self { keys: Mutex::default(), waker }
+    pub fn new(waker: Arc<Waker>, shared: Arc<Shared>) -> Self {
+        Self { keys: Mutex::default(), waker, shared }
     }
 
     /// Takes them.
@@ -377,7 +379,8 @@ impl Touched {
     pub fn outlet(self: &Arc<Self>) -> (Arc<Outlet>, Arc<AtomicU64>) {
         let key = Arc::new(AtomicU64::new(u64::MAX));
         let (touched, told) = (Arc::clone(self), Arc::clone(&key));
-        let wake = move || {
+        let wake = move |taken: usize| {
+            Stats::add(&touched.shared.receiver.stats.bytes_yanked, taken as u64);
             let key = told.load(Ordering::Relaxed);
             touched.keys.lock().unwrap_or_else(PoisonError::into_inner).push(key);
             touched.waker.ring();

@@ -170,12 +170,12 @@ impl Worker {
         Ok(Self {
             wants: shared.hooks.wants(),
             scratch: vec![0; READ.min(shared.send_queue)].into(),
+            touched: Arc::new(Touched::new(Arc::clone(&waker), Arc::clone(&shared))),
             shared,
             pipes: Pipes::new(room.pipes()),
             room,
             waiting: VecDeque::new(),
             poller,
-            touched: Arc::new(Touched::new(Arc::clone(&waker))),
             traffic: Traffic::default(),
             orders,
             waker,

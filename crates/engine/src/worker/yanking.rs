@@ -238,7 +238,7 @@ impl Worker {
         let Some(flow) = self.flows.get_mut(key) else { return Vec::new() };
         // Nobody holds the outlet's lock: it was asked before, and only this thread ...
         let session = flow.frozen.as_ref().map_or(0, |frozen| frozen.session);
-        let late = flow.machine.outlet().map(|outlet| outlet.yank(session, most));
+        let late = flow.machine.outlet().map(|outlet| outlet.withdraw(session, most));
         let mut back = match late {
             Some(Ok(bytes)) => bytes,
             // ... but a thread of the module's own may have locked it since.
@@ -294,6 +294,7 @@ impl Worker {
         frozen.locked = true;
         Stats::add(&self.shared.receiver.stats.bytes_yanked, taken as u64);
         let Some(flow) = self.flows.get_mut(key) else { return };
+        flow.yanked += taken as u64;
         if hold && !flow.machine.left_is_gone() {
             return;
         }

@@ -136,13 +136,13 @@ pub fn update(map: BorrowedFd<'_>, key: i32, value: &[u8]) -> io::Result<()> {
     call(MAP_UPDATE, &mut attributes).map(|_| ())
 }
 
-/// Copies the element of a socket's storage. `N` is the map's value size, see [`info`].
+/// Copies the element of a socket's storage. `N` is the map's value size in words of 8 bytes, see [`info`].
 ///
 /// # Errors
 /// ENOENT where it has none, else as [`set`].
-pub fn get<const N: usize>(map: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<[u32; N]> {
+pub fn get<const N: usize>(map: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<[u64; N]> {
     let key = socket.as_raw_fd();
-    let mut value = [0u32; N];
+    let mut value = [0u64; N];
     let mut attributes = Element {
         map: map.as_raw_fd().unsigned_abs(),
         key: std::ptr::from_ref(&key) as u64,

@@ -2,7 +2,7 @@
 //!
 //! Into pages that were never touched, reading 1 MB takes 0.92 instead of 0.42 ms. It grows before the guard is up and
 //! never shrinks. It is a file's, named or not, so that another process can finish what a killed one began
-//! ([`super::rescue`]).
+//! ([`super::journal`]).
 
 use std::fs::File;
 use std::io;
@@ -98,6 +98,12 @@ impl Memory {
         }
         self.ready = wanted;
         Ok(())
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// All that is usable.

@@ -12,7 +12,8 @@
 //! | open: leave repair, which asks the peer what was missed; the peer's FIN again; bytes that stay unsent | [`rebuild`], [`replay`] |
 //!
 //! [`yank`] is the order of these. [`options`] owns the system calls on the socket, [`info`] is `TCP_INFO`, [`btf`] is for the carrier, [`probe`]
-//! tries all of it on a connection of its own, [`rescue`] is for sockets whose yanker was killed.
+//! tries all of it on a connection of its own. [`journal`] is written meanwhile, [`rescue`] reads it for sockets whose yanker was killed,
+//! [`holder`] finds those. [`own`] has the yankers of this process.
 //!
 //! Rules: refused or failed before the disconnect, a connection is as it was. After it, it is whole or it is dead: never a
 //! wrong byte. Only who owns the socket may call it: other threads that poll it may see a hang-up during the gap, and
@@ -25,9 +26,15 @@ pub mod facts;
 pub mod failure;
 #[cfg(feature = "loader")]
 pub mod guard;
+#[cfg(feature = "loader")]
+pub mod holder;
 pub mod info;
+#[cfg(feature = "loader")]
+pub mod journal;
 pub mod memory;
 pub mod options;
+#[cfg(feature = "loader")]
+pub mod own;
 #[cfg(feature = "loader")]
 pub mod probe;
 pub mod rebuild;

@@ -397,6 +397,20 @@ pub fn shut_reading(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RD) })
 }
 
+/// The number of the socket's file, by which /proc names it.
+///
+/// # Errors
+/// The system's.
+pub fn inode(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    // SAFETY: a stat of zeros is valid, and the kernel fills it.
+    let mut found: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: `found` is a whole stat that lives through the call.
+    if unsafe { libc::fstat(fd.as_raw_fd(), &raw mut found) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(found.st_ino)
+}
+
 /// The socket's number, which it keeps for life.
 ///
 /// # Errors

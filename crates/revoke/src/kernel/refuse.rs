@@ -52,7 +52,7 @@ const TABLE: [Line; 15] = [
     Line {
         refusal: Refusal::InRepair,
         errno: libc::EAGAIN,
-        reason: "somebody has the socket in repair (if that process was killed: modnet_revoke::kernel::rescue)",
+        reason: "somebody has the socket in repair; if that process was killed, modnet doctor brings it back",
         applies: |facts, _| facts.in_repair,
     },
     Line {

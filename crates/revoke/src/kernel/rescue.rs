@@ -7,136 +7,25 @@
 //! | in the gap, or half rebuilt | in repair, without connection or without its queues | the journal: rebuilt, unsent bytes included. Without one it is dead, and told so. Until then a segment of the peer's is answered with a reset if the socket is out of the hash: the guard is dead too |
 //! | open, kept bytes not all written | an ordinary one with a hole where unsent bytes were | the journal: the rest is written. Without one: close it |
 //!
+//! [`super::journal`] tells which sockets; [`Yanker::rescue_all`] brings all of a folder's back, whoever holds them, and
+//! [`super::own`] calls it.
+//!
 //! Rules: [`Yanker::rescue`] is for a holder who knows that the yanker is dead. Leaving repair needs CAP_NET_ADMIN: holders without it can
 //! only close, which in repair sends nothing.
 
 use std::io;
-use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::sync::PoisonError;
 
 use super::failure::{lost, untouched, Failure};
+use super::holder;
 use super::info::{state, Info};
-use super::memory::Memory;
+use super::journal::{Dead, Phase, ONE};
 use super::options::{self, name, Queue, Repair};
-use super::snapshot::{self, Snapshot};
+use super::snapshot;
 use super::tuple::Connection;
 use super::yank::{bury, hear, keep, Yanker};
-
-/// How far a yank has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Phase {
-    /// None is under way.
-    Idle = 0,
-    /// Not before the gap, not after the door is open.
-    Rebuilding = 1,
-    /// All there but the unsent bytes that stay.
-    Keeping = 2,
-}
-
-const MAGIC: u32 = 0x6d79_6b01;
-
-#[repr(C)]
-struct Page {
-    magic: u32,
-    phase: AtomicU32,
-    cookie: u64,
-    taken: u64,
-    snapshot: Snapshot,
-}
-
-/// A yank that is under way, in a file or, without a folder, nowhere.
-#[derive(Debug)]
-pub struct Journal {
-    dir: Option<PathBuf>,
-    page: Option<Memory>,
-}
-
-static NUMBER: AtomicU64 = AtomicU64::new(0);
-
-impl Journal {
-    /// Below `dir`, in a folder of its own.
-    ///
-    /// # Errors
-    /// The system's.
-    pub fn new(dir: Option<&Path>) -> io::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
-        let Some(dir) = dir else { return Ok(Self { dir: None, page: None }) };
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = dir.join(format!("{}-{number}", std::process::id()));
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
-        let mut page = Memory::new(size_of::<Page>(), Some(&dir.join("page")))?;
-        page.ready(size_of::<Page>())?;
-        Ok(Self { dir: Some(dir), page: Some(page) })
-    }
-
-    /// A file beside the page.
-    #[must_use]
-    pub fn path(&self, name: &str) -> Option<PathBuf> {
-        self.dir.as_ref().map(|dir| dir.join(name))
-    }
-
-    fn page(memory: &Memory) -> Option<&Page> {
-        let bytes = memory.bytes();
-        if bytes.len() < size_of::<Page>() {
-            return None;
-        }
-        // SAFETY: large enough, aligned as a page of memory is, and every pattern of bits is a value.
-        Some(unsafe { &*bytes.as_ptr().cast::<Page>() })
-    }
-
-    /// The gap is about to begin.
-    pub(super) fn write(&mut self, cookie: u64, snapshot: &Snapshot, taken: usize) {
-        let Some(memory) = self.page.as_mut().filter(|memory| memory.bytes().len() >= size_of::<Page>())
-        else {
-            return;
-        };
-        let phase = AtomicU32::new(Phase::Idle as u32);
-        let page = Page { magic: MAGIC, phase, cookie, taken: taken as u64, snapshot: *snapshot };
-        // SAFETY: large enough and aligned; nobody reads before the phase says so.
-        unsafe { memory.bytes_mut().as_mut_ptr().cast::<Page>().write(page) };
-        self.phase(Phase::Rebuilding);
-    }
-
-    /// So far it has come.
-    pub(super) fn phase(&self, phase: Phase) {
-        if let Some(page) = self.page.as_ref().and_then(Self::page) {
-            page.phase.store(phase as u32, Ordering::Release);
-        }
-    }
-
-    /// The journal below `dir` of the socket with this cookie.
-    fn find(dir: &Path, cookie: u64) -> Option<Found> {
-        let folders = std::fs::read_dir(dir).ok()?.flatten();
-        folders.map(|folder| folder.path()).find_map(|folder| {
-            let memory = Memory::open(&folder.join("page")).ok()?;
-            let page = Self::page(&memory)?;
-            let phase = page.phase.load(Ordering::Acquire);
-            if page.magic != MAGIC || page.cookie != cookie || phase == Phase::Idle as u32 {
-                return None;
-            }
-            let keeping = phase == Phase::Keeping as u32;
-            Some(Found { folder, snapshot: page.snapshot, taken: page.taken as usize, keeping })
-        })
-    }
-}
-
-impl Drop for Journal {
-    fn drop(&mut self) {
-        if let Some(dir) = &self.dir {
-            // It ends with its yanker; what cannot be removed now is removed by whoever rescues next.
-            let _ = std::fs::remove_dir_all(dir);
-        }
-    }
-}
-
-struct Found {
-    folder: PathBuf,
-    snapshot: Snapshot,
-    taken: usize,
-    keeping: bool,
-}
 
 /// What a rescue found and did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,37 +42,75 @@ pub enum Rescued {
     Dead,
 }
 
+/// What became of one socket.
+#[derive(Debug)]
+pub struct Outcome {
+    /// A process that has it.
+    pub holder: u32,
+    /// How it was found, or why nothing could be done.
+    pub result: Result<Rescued, Failure>,
+}
+
 impl Yanker {
     /// The way back for a socket whose yanker was killed. `journal` is the dead one's folder ([`super::yank::Settings`]).
     ///
     /// # Errors
     /// [`Failure`]
     pub fn rescue(&mut self, fd: BorrowedFd<'_>, journal: Option<&Path>) -> Result<Rescued, Failure> {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let cookie = options::cookie(fd).map_err(untouched("read the socket's cookie"))?;
-        let in_repair = options::tcp(fd, name::REPAIR).map_err(untouched("look at the socket"))? != 0;
-        let found = journal.and_then(|dir| Journal::find(dir, cookie));
-        match (in_repair, found) {
-            (_, Some(found)) if !found.keeping => self.rebuild_from(fd, &found).map(|()| {
-                // Its bytes are in the connection again.
-                let _ = std::fs::remove_dir_all(&found.folder);
-                Rescued::Rebuilt
-            }),
-            (false, Some(found)) => self.refill(fd, &found).map(|()| {
-                let _ = std::fs::remove_dir_all(&found.folder);
-                Rescued::Refilled
-            }),
-            (true, _) => leave(fd),
-            (false, None) => {
-                // ENOENT: there is none.
-                let _ = hear(fd);
-                Ok(Rescued::Whole)
-            }
-        }
+        let all = journal.map_or_else(Vec::new, Dead::all);
+        let dead = all.into_iter().find(|dead| dead.cookie() == cookie && dead.phase() != Phase::Idle);
+        self.rescued(fd, dead)
     }
 
-    fn rebuild_from(&mut self, fd: BorrowedFd<'_>, found: &Found) -> Result<(), Failure> {
-        self.load(found)?;
-        let snapshot = &found.snapshot;
+    /// The same for every socket that a journal below `dir` tells of, whoever has it; journals of no use are removed.
+    pub fn rescue_all(&mut self, dir: &Path) -> Vec<Outcome> {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outcomes = Vec::new();
+        for dead in Dead::all(dir) {
+            if dead.phase() == Phase::Idle {
+                dead.remove();
+                continue;
+            }
+            match holder::of(dead.ino(), dead.cookie()) {
+                Ok(Some((holder, socket))) => {
+                    let result = self.rescued(socket.as_fd(), Some(dead));
+                    outcomes.push(Outcome { holder, result });
+                }
+                Ok(None) => dead.remove(),
+                // Somebody may have it whom this process may not look into.
+                Err(_) => dead.leave_to_others(),
+            }
+        }
+        outcomes
+    }
+
+    fn rescued(&mut self, fd: BorrowedFd<'_>, dead: Option<Dead>) -> Result<Rescued, Failure> {
+        let in_repair = options::tcp(fd, name::REPAIR).map_err(untouched("look at the socket"))? != 0;
+        let Some(dead) = dead else {
+            return if in_repair { leave(fd, false) } else { Ok(forget(fd)) };
+        };
+        let rescued = match (in_repair, dead.phase()) {
+            // It ends with what it is made into.
+            (true, Phase::Rebuilding | Phase::Keeping) => {
+                return self.rebuild_from(fd, dead).map(|()| Rescued::Rebuilt)
+            }
+            (true, Phase::Frozen | Phase::Idle) => leave(fd, true),
+            (false, Phase::Keeping) => self.refill(fd, &dead).map(|()| Rescued::Refilled),
+            // Somebody has let it out of repair without its journal: what it is now is not known here.
+            (false, Phase::Rebuilding) => Ok(Rescued::Dead),
+            (false, Phase::Frozen | Phase::Idle) => Ok(forget(fd)),
+        };
+        if !matches!(rescued, Err(Failure::Denied(_))) {
+            dead.remove();
+        }
+        rescued
+    }
+
+    fn rebuild_from(&mut self, fd: BorrowedFd<'_>, dead: Dead) -> Result<(), Failure> {
+        self.load(&dead)?;
+        let snapshot = *dead.snapshot();
         let guard = self.guards.of(fd)?;
         let connection = Connection::new(&snapshot.local, &snapshot.peer);
         guard.cover(&connection)?;
@@ -191,17 +118,19 @@ impl Yanker {
         // The dead yanker's may be open again; ours takes its place.
         let deaf = guard.deafen(fd, self.settings.deaf).map_err(untouched("attach the guard's filter"));
         let built = deaf.and_then(|()| {
-            self.journal.write(options::cookie(fd).unwrap_or(0), snapshot, 0);
-            self.rebuilt(fd, &guard, &connection, snapshot, 0).inspect_err(|_| bury(fd))
+            let own = std::mem::replace(&mut self.journal, dead.adopt());
+            let built = self.rebuilt(fd, &guard, &connection, &snapshot, 0).inspect_err(|_| bury(fd));
+            self.journal = own;
+            built
         });
-        self.journal.phase(Phase::Idle);
         guard.uncover(&connection);
         built.map(|_| ())
     }
 
-    fn refill(&mut self, fd: BorrowedFd<'_>, found: &Found) -> Result<(), Failure> {
-        self.load(found)?;
-        let (snapshot, output) = (&found.snapshot, &self.output.bytes()[..found.snapshot.output as usize]);
+    fn refill(&mut self, fd: BorrowedFd<'_>, dead: &Dead) -> Result<(), Failure> {
+        self.load(dead)?;
+        let snapshot = dead.snapshot();
+        let output = &self.output.bytes()[..snapshot.output as usize];
         options::repair(fd, Repair::On).map_err(untouched("enter repair"))?;
         let end = options::select(fd, Queue::Send).and_then(|()| options::tcp(fd, name::QUEUE_SEQ));
         options::select(fd, Queue::No)
@@ -209,7 +138,7 @@ impl Yanker {
             .map_err(lost("leave repair"))?;
         let end = end.map_err(untouched("read a sequence number"))?;
         let written = end.wrapping_sub(snapshot.send_seq()) as usize;
-        match output.get(written..output.len() - found.taken) {
+        match output.get(written..output.len() - dead.taken()) {
             Some(rest) => keep(fd, rest),
             None => {
                 Err(untouched("tell which bytes are missing")(io::Error::other("others have written since")))
@@ -217,12 +146,12 @@ impl Yanker {
         }
     }
 
-    fn load(&mut self, found: &Found) -> Result<(), Failure> {
+    fn load(&mut self, dead: &Dead) -> Result<(), Failure> {
         let no = untouched("read the journal");
-        let queues = [("output", found.snapshot.output), ("input", found.snapshot.input)];
+        let queues = [("output", dead.snapshot().output), ("input", dead.snapshot().input)];
         let copied = queues.into_iter().zip([&mut self.output, &mut self.input]).try_for_each(
             |((name, length), to)| {
-                let from = Memory::open(&found.folder.join(name))?;
+                let from = dead.queue(name)?;
                 let length = length as usize;
                 to.ready(length)?;
                 let short = || io::Error::from(io::ErrorKind::UnexpectedEof);
@@ -235,10 +164,19 @@ impl Yanker {
     }
 }
 
-/// In repair, and no journal: frozen, or half rebuilt. A rebuilt connection has received nothing yet, a frozen one has.
-fn leave(fd: BorrowedFd<'_>) -> Result<Rescued, Failure> {
+/// A filter that was forgotten, if there is one.
+fn forget(fd: BorrowedFd<'_>) -> Rescued {
+    // ENOENT: there is none.
+    let _ = hear(fd);
+    Rescued::Whole
+}
+
+/// In repair. Without a journal that says that it is whole: frozen, or half rebuilt, which has received nothing yet. (One that was
+/// yanked from before and has received nothing since is taken for that.)
+fn leave(fd: BorrowedFd<'_>, is_whole: bool) -> Result<Rescued, Failure> {
     let info = Info::read(fd).map_err(untouched("read TCP_INFO"))?;
-    let alive = matches!(info.state(), state::ESTABLISHED | state::CLOSE_WAIT) && info.segments_in() > 0;
+    let alive =
+        is_whole || matches!(info.state(), state::ESTABLISHED | state::CLOSE_WAIT) && info.segments_in() > 0;
     if !alive {
         bury(fd);
         return Ok(Rescued::Dead);
@@ -252,4 +190,4 @@ fn leave(fd: BorrowedFd<'_>) -> Result<Rescued, Failure> {
 
 #[cfg(test)]
 #[path = "rescue_tests.rs"]
-mod tests;
+pub(super) mod tests;

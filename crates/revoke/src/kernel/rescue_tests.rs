@@ -3,9 +3,11 @@
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::super::testing::*;
@@ -13,19 +15,28 @@ use super::super::yank::{Operation, Settings, Step, HOOK};
 use super::*;
 
 /// The parts of a test's connection that a rescue must bring back.
-struct Scene {
-    ours: TcpStream,
-    peer: TcpStream,
-    written: usize,
-    journal: Option<PathBuf>,
+pub struct Scene {
+    pub ours: TcpStream,
+    pub peer: TcpStream,
+    pub written: usize,
+    pub journal: Option<PathBuf>,
 }
 
-const TAKEN: usize = 10_000;
+pub const TAKEN: usize = 10_000;
+
+/// A new folder in memory.
+pub fn place(name: &str) -> PathBuf {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let dir = format!("/dev/shm/modnet-test-{}-{number}-{name}", std::process::id());
+    std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
+    dir.into()
+}
 
 thread_local!(static DEADLY: std::cell::Cell<&'static str> = const { std::cell::Cell::new("") });
 
 /// Another process yanks and is killed at `step`; this one holds the socket too.
-fn killed_at(step: Step, journal: bool) -> Scene {
+pub fn killed_at(step: Step, journal: bool) -> Scene {
     let (ours, mut peer) = pair();
     let written = fill(&ours);
     peer.write_all(&bytes(0, 3000)).unwrap();
@@ -35,8 +46,7 @@ fn killed_at(step: Step, journal: bool) -> Scene {
     {
         std::thread::yield_now();
     }
-    let journal =
-        journal.then(|| std::env::temp_dir().join(format!("modnet-yank-{}-{step:?}", std::process::id())));
+    let journal = journal.then(|| place(&format!("{step:?}")));
     // By exec, since a child of a process with threads may find any lock taken.
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kernel::rescue::tests::victim", "--include-ignored"])
@@ -76,14 +86,15 @@ impl Scene {
     }
 
     /// The connection is whole: both directions, to the last byte.
-    fn assert_delivers(self, bytes: usize) {
+    pub fn assert_delivers(self, bytes: usize) {
         let mut input = vec![0; 3000];
         std::io::Read::read_exact(&mut &self.ours, &mut input).unwrap();
         assert_stream(&input, 3000);
         drop(self.ours);
         assert_stream(&read_to_end(&self.peer), bytes);
         if let Some(dir) = self.journal {
-            std::fs::remove_dir_all(dir).unwrap();
+            // A journal that was used is gone.
+            std::fs::remove_dir(dir).unwrap();
         }
     }
 
@@ -156,6 +167,7 @@ fn killed_before_the_kept_bytes_are_written_the_journal_has_them() {
 fn killed_when_all_is_done_nothing_is_to_do() {
     let scene = killed_at(Step::Done, true);
     assert_eq!(scene.rescue(), Rescued::Whole);
+    assert!(yanker().rescue_all(scene.journal.as_deref().unwrap()).is_empty(), "its journal is removed");
     let written = scene.written;
     scene.assert_delivers(written - TAKEN);
 }
@@ -175,11 +187,65 @@ fn a_closing_holder_of_a_socket_in_repair_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_journal_s_folder_ends_with_it() {
-    let dir = std::env::temp_dir().join(format!("modnet-yank-{}-folder", std::process::id()));
-    let journal = Journal::new(Some(&dir)).unwrap();
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1);
-    drop(journal);
-    assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 0);
+#[ignore = "needs root"]
+fn whoever_holds_it_a_socket_is_found_by_its_journal() {
+    let found = [
+        (Step::Covered, Rescued::Whole, 0),
+        (Step::Frozen, Rescued::Left, 0),
+        (Step::Disconnected, Rescued::Rebuilt, 0),
+        (Step::Hearing, Rescued::Rebuilt, 0),
+        (Step::Open, Rescued::Refilled, TAKEN),
+    ];
+    for (step, expected, gone) in found {
+        let scene = killed_at(step, true);
+        let outcomes = yanker().rescue_all(scene.journal.as_deref().unwrap());
+        let [Outcome { holder, result: Ok(rescued) }] = outcomes.as_slice() else {
+            panic!("{step:?}: {outcomes:?}")
+        };
+        assert_eq!((*holder, *rescued), (std::process::id(), expected), "{step:?}");
+        let written = scene.written;
+        scene.assert_delivers(written - gone);
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_journal_of_a_socket_that_nobody_has_is_removed() {
+    let scene = killed_at(Step::Disconnected, true);
+    drop(scene.ours);
+    let dir = scene.journal.unwrap();
+    assert!(yanker().rescue_all(&dir).is_empty());
     std::fs::remove_dir(dir).unwrap();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_rescuer_that_is_killed_leaves_the_same_way_back() {
+    let scene = killed_at(Step::Reconnected, true);
+    let status = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "kernel::rescue::tests::second_victim", "--include-ignored"])
+        .env("MODNET_TEST_JOURNAL", scene.journal.as_deref().unwrap())
+        .stdin(OwnedFd::from(scene.ours.try_clone().unwrap()))
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert_eq!(status.signal(), Some(libc::SIGKILL), "{status}");
+    assert!(!scene.in_repair(), "it had come as far as Open");
+    assert_eq!(scene.rescue(), Rescued::Refilled);
+    let written = scene.written;
+    scene.assert_delivers(written);
+}
+
+/// What the test above starts: it rescues, and is killed before the unsent bytes are written.
+#[test]
+#[ignore = "started by another"]
+fn second_victim() {
+    let Some(journal) = std::env::var_os("MODNET_TEST_JOURNAL").map(PathBuf::from) else { return };
+    HOOK.set(Some(|now| {
+        if now == Step::Open {
+            // SAFETY: takes no pointer; ends this process.
+            unsafe { libc::kill(libc::getpid(), libc::SIGKILL) };
+        }
+    }));
+    yanker().rescue(std::io::stdin().as_fd(), Some(&journal)).unwrap();
 }

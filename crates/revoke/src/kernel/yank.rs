@@ -12,12 +12,12 @@ use super::facts::Facts;
 use super::failure::{lost, untouched, Failure};
 use super::guard::{Counts, Guard, Guards, DEAF};
 use super::info::{state, Info};
+use super::journal::{Journal, Phase};
 use super::memory::{Memory, SLACK};
 use super::options::{self, Queue, Repair};
 use super::rebuild::{self, Into};
 use super::refuse::{Means, Refusal};
 use super::replay;
-use super::rescue::{Journal, Phase};
 use super::snapshot::{self, now, Frozen, Snapshot, Unread};
 use super::tuple::Connection;
 
@@ -214,10 +214,12 @@ impl Yanker {
             let connection = addresses.map_err(untouched("read the addresses"))?;
 
             let begun = Instant::now();
+            self.begin(fd)?;
             guard.cover(&connection)?;
             at(Step::Covered);
             let done = self.covered(fd, &guard, &connection, most, operation);
             guard.uncover(&connection);
+            self.journal.phase(Phase::Idle);
             match done {
                 Ok(done) => {
                     at(Step::Done);
@@ -229,6 +231,16 @@ impl Yanker {
             }
         }
         Err(Failure::Refused(Refusal::Late))
+    }
+
+    /// From here on a killed yanker's socket is known by its journal.
+    fn begin(&self, fd: BorrowedFd<'_>) -> Result<(), Failure> {
+        if self.settings.journal.is_none() {
+            return Ok(());
+        }
+        let no = |error| untouched("tell which socket it is")(error);
+        self.journal.begins(options::cookie(fd).map_err(no)?, options::inode(fd).map_err(no)?);
+        Ok(())
     }
 
     /// With the guard up, up to reading. Everything here is undone.
@@ -278,9 +290,8 @@ impl Yanker {
             undo(fd, frozen)?;
             return Err(Undone::Late);
         }
-        self.journal.write(options::cookie(fd).unwrap_or(0), &snapshot, taken);
+        self.journal.write(&snapshot, taken);
         let built = self.rebuilt(fd, guard, connection, &snapshot, taken);
-        self.journal.phase(Phase::Idle);
         let (gap, window_kept) = built.inspect_err(|_| bury(fd))?;
         Ok(Some(Done { gap, window_kept, ..done }))
     }

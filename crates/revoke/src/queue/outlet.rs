@@ -46,8 +46,8 @@ pub struct Source {
 /// The queue.
 pub struct Outlet {
     inner: Mutex<Inner>,
-    /// Tells the worker that there is room again, or that it may send.
-    wake: Box<dyn Fn() + Send + Sync>,
+    /// Tells the worker that there is room again, or that it may send; and how many bytes were taken back.
+    wake: Box<dyn Fn(usize) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -74,9 +74,9 @@ impl std::fmt::Debug for Outlet {
 }
 
 impl Outlet {
-    /// An empty one. `wake` is called, by any thread, when bytes were taken back or a lock has ended.
+    /// An empty one. `wake` is called, by any thread, when bytes were taken back, with their number, or a lock has ended.
     #[must_use]
-    pub fn new(wake: Box<dyn Fn() + Send + Sync>) -> Self {
+    pub fn new(wake: Box<dyn Fn(usize) + Send + Sync>) -> Self {
         Self { inner: Mutex::default(), wake }
     }
 
@@ -208,9 +208,20 @@ impl Outlet {
         inner.yanked += bytes.len() as u64;
         drop(inner);
         if !bytes.is_empty() {
-            (self.wake)();
+            (self.wake)(bytes.len());
         }
         Ok(bytes)
+    }
+
+    /// The same by the worker itself, for somebody who has not said yet how many of them he keeps: not counted.
+    ///
+    /// # Errors
+    /// Somebody else holds the lock.
+    pub fn withdraw(&self, holder: Holder, most: usize) -> Result<Vec<u8>, Held> {
+        let mut inner = self.inner();
+        inner.admit(holder)?;
+        inner.fetch();
+        Ok(inner.queue.yank(most))
     }
 
     /// Copies the last bytes, at most `most`.
@@ -247,7 +258,7 @@ impl Outlet {
             let mut behind = std::mem::take(&mut inner.behind);
             inner.queue.append(&mut behind);
             drop(inner);
-            (self.wake)();
+            (self.wake)(0);
         }
         Ok(())
     }
@@ -276,7 +287,7 @@ impl Outlet {
         inner.fetch();
         inner.queue.push(data);
         drop(inner);
-        (self.wake)();
+        (self.wake)(0);
         Ok(())
     }
 
@@ -345,7 +356,7 @@ mod tests {
     fn outlet() -> (Outlet, Arc<AtomicUsize>) {
         let rung = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&rung);
-        let wake = move || {
+        let wake = move |_| {
             counter.fetch_add(1, Ordering::Relaxed);
         };
         (Outlet::new(Box::new(wake)), rung)
@@ -370,6 +381,16 @@ mod tests {
         assert_eq!(send(&outlet, 9), Some(b"c".to_vec()));
         assert_eq!(send(&outlet, 9), None);
         assert_eq!(outlet.yank(1, 9), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_gone_and_not_counted() {
+        let (outlet, rung) = outlet();
+        outlet.push(b"abcdef");
+        assert_eq!(outlet.withdraw(1, 4), Ok(b"cdef".to_vec()));
+        assert_eq!((outlet.len(), outlet.yanked(), rung.load(Ordering::Relaxed)), (2, 0, 0));
+        outlet.lock(1).unwrap();
+        assert_eq!(outlet.withdraw(2, 1), Err(Held));
     }
 
     #[test]

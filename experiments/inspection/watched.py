@@ -1,0 +1,209 @@
+"""What it costs a loaded server that somebody looks: its requests with `modnet top` running, and without.
+
+    python -m experiments.inspection.watched [--quick] [--json] [--rounds N] [--seconds S]
+
+nginx behind the forwarder, loaded by wrk as in Figure 3; kept connections and new ones. `top` draws 160 by 40
+characters once a second, wherever the scheduler puts it: on two cores that are both loaded it has to take its
+time from them. Then `modnet top --json` looks once under load, and what it shows is held against what wrk and
+the kernel know of the same moment. It must not measure inspection itself: see cost.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import struct
+import subprocess
+import sys
+import termios
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from experiments import net
+from experiments.common import cli, load, runner, stats, tables
+from experiments.common.errors import ExperimentError
+from experiments.common.report import Check, Report, check
+from experiments.fig03.measure import Bench, Sample
+from experiments.fig03.plan import Cell
+from experiments.inspection import reader, rounds
+from experiments.inspection.rounds import CELLS, Found
+
+ALONE, WATCHED = "alone", "watched"
+_MODULES = {ALONE: "forwarder"}
+# Line 9 of the issue.
+BOUND = ">= 0.98"
+# Each of three looks at least.
+_FULL, _QUICK = runner.Length(15, 3.0), runner.Length(2, 1.5)
+_SIZE = struct.pack("HHHH", 40, 160, 0, 0)
+_LOOK_S = 0.5
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = cli.parser("inspection.watched", "What does `modnet top` cost a loaded server?")
+    asked = {"rounds": (1.0, "rounds of each cell"), "seconds": (1.0, "of one variant in a round")}
+    cli.add_numbers(parser, _FULL, asked)
+    runner.run(parser, _measure, _show)
+
+
+def _show(report: Report, _: None) -> None:
+    console = tables.console()
+    made = Table("cell", "variant", title="Requests/s: median, and of alone in the same round (quartiles)")
+    for title in ("requests/s", "of alone"):
+        made.add_column(title, justify="right")
+    for row in report.rows:
+        median, of = row["requests_per_s"]["median"], rounds.words(row["ratio"], "{:.3f}")
+        made.add_row(f"{row['size']} {row['mode']}", row["variant"], f"{median:,.0f}", of)
+    console.print(made)
+    tables.checks(console, report)
+
+
+def ratio(found: Found, cell: Cell) -> stats.Spread | None:
+    """Requests a second with `top` of those without, of each round; None where a sample had errors."""
+    samples = found[cell]
+    if rounds.has_errors(samples):
+        return None
+    watched, alone = ([sample.requests_per_s for sample in samples[name]] for name in (WATCHED, ALONE))
+    return stats.ratios(watched, alone)
+
+
+def oddities(flows: Sequence[Mapping[str, Any]], address: str, port: int, rate: float) -> list[str]:
+    """What `top --json` shows under a load of `rate` bytes/s from `address`, and is not so."""
+    found = []
+    if len(flows) != load.CONNECTIONS:
+        found.append(f"{len(flows)} flows instead of {load.CONNECTIONS}")
+    peers = {flow["peer"] for flow in flows}
+    if len(peers) != len(flows) or any(peer.rpartition(":")[0] != address for peer in peers):
+        found.append(f"peers: {sorted(peers)[:3]}")
+    if any(flow["local"].rpartition(":")[2] != str(port) for flow in flows):
+        found.append("a flow at another port")
+    shown = sum(flow["rate_outbound"] or 0 for flow in flows)
+    if not 0.7 * rate < shown < 1.3 * rate:
+        found.append(f"{shown:.0f} bytes/s out, where wrk read {rate:.0f}")
+    for flow in flows:
+        plausible = flow["cwnd"] and 0 < (flow["srtt_us"] or 0) < 1e6 and flow["source"] in reader.SOURCES
+        if not plausible or flow["retransmits"] is None or flow["chain"] != ["forwarder"]:
+            found.append(f"flow {flow['flow']}: {dict(flow)}")
+            break
+    return found
+
+
+def checks(found: Found, odd: Sequence[str]) -> list[Check]:
+    """Line 9 of the issue."""
+    made = []
+    for cell in found:
+        share = ratio(found, cell)
+        made.append(check(f"{cell}: requests/s with top / without", share.median if share else None, BOUND))
+    return [*made, check("what top --json shows and is not so", len(odd), "== 0")]
+
+
+def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:
+    length = cli.given(_QUICK if arguments.quick else _FULL, arguments)
+    found: Found = {}
+    with (
+        runner.facts(rounds.TOOLS, product=True) as facts,
+        net.Hosts() as hosts,
+        rounds.bench(hosts, _MODULES, length.seconds) as (bench, data),
+    ):
+        runtime = hosts.work / ALONE / "rt"
+        done = facts.task("rounds", length.rounds * 2 * len(CELLS))
+        for cell in CELLS:
+            found[cell] = {ALONE: [], WATCHED: []}
+            size = bench.length(cell, ALONE)
+            for number in range(length.rounds):
+                for index in stats.order(2, number):
+                    name = (ALONE, WATCHED)[index]
+                    found[cell][name].append(_sample(bench, cell, size, name, runtime))
+                    done()
+        flows, rate = _look(hosts, bench.started[ALONE].port, runtime)
+        odd = oddities(flows, hosts.client.ipv4, bench.started[ALONE].port, rate)
+    facts.build["rounds"] = str(length)
+    made = []
+    for cell, samples in found.items():
+        share = ratio(found, cell)
+        for variant, of in samples.items():
+            shown = share.json() if share and variant == WATCHED else None
+            made.append(rounds.row(cell, variant, of) | {"ratio": shown})
+    return facts.report(data | {"seen": flows[:1], "odd": odd}, made, checks(found, odd)), None
+
+
+def _sample(bench: Bench, cell: Cell, size: int, name: str, runtime: Path) -> Sample:
+    with _top(runtime) if name == WATCHED else contextlib.nullcontext():
+        return bench.sample(cell, ALONE, size)
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-P", "-m", "modnet", "top", *words]
+
+
+def _environment(runtime: Path) -> dict[str, str]:
+    return {**os.environ, "MODNET_RUNTIME_DIR": str(runtime), "TERM": "xterm-256color"}
+
+
+@contextlib.contextmanager
+def _top(runtime: Path) -> Iterator[None]:
+    """`modnet top` on a terminal that somebody reads, from its first screen on."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, _SIZE)
+    drawn = threading.Event()
+
+    def read() -> None:
+        seen = b""
+        with contextlib.suppress(OSError):
+            while piece := os.read(ours, 1 << 16):
+                seen = (seen + piece)[-4096:]
+                if b"q quit" in seen:
+                    drawn.set()
+
+    reading = threading.Thread(target=read, daemon=True)
+    with subprocess.Popen(
+        _command(), stdin=its, stdout=its, stderr=its, env=_environment(runtime), start_new_session=True
+    ) as top:
+        os.close(its)
+        reading.start()
+        try:
+            if not drawn.wait(20):
+                raise ExperimentError("modnet top has drawn nothing in 20 s")
+            yield
+            if top.poll() is not None:
+                raise ExperimentError(f"modnet top ended by itself, with status {top.returncode}")
+        finally:
+            top.terminate()
+            top.wait()
+            reading.join()
+            os.close(ours)
+
+
+def _look(hosts: net.Hosts, port: int, runtime: Path) -> tuple[list[dict[str, Any]], float]:
+    """What `top --json` shows while wrk runs, and the bytes a second that wrk reads."""
+    argv = _command("--json", "--interval", str(_LOOK_S))
+    cell = CELLS[0]
+    url = f"http://{hosts.server.ipv4}:{port}/{cell.size}"
+    looked: list[subprocess.CompletedProcess[str]] = []
+
+    def look() -> None:
+        looked.append(
+            subprocess.run(argv, env=_environment(runtime), capture_output=True, text=True, check=False)
+        )
+
+    # By the middle of it all connections are there, and at the end they still are.
+    timer = threading.Timer(1.0, look)
+    timer.start()
+    result = load.run(hosts.client, url, keep_alive=True, duration_s=4.0)
+    timer.join()
+    (done,) = looked
+    if done.returncode:
+        raise ExperimentError(f"modnet top --json failed: {done.stderr.strip()}")
+    return json.loads(done.stdout)["flows"], result.received / result.duration_s
+
+
+if __name__ == "__main__":
+    sys.exit(cli.guarded(main))
