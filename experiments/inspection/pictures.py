@@ -29,9 +29,10 @@ _PORT = 8001
 _COLUMNS, _LINES = 140, 32
 _RATES = (20.0, 5.0, 12.0)
 _CHAIN = ("-m", "forwarder,revocable=yes", "-m", str(REPOSITORY / "examples/bandwidth_log.py"))
-# Sends as much as each client takes; of the first it takes the last bytes back again and again.
+# Sends as much as each client takes. The first connection asks whether it listens; from the second it takes
+# the last bytes back again and again.
 _SERVER = f"""
-import socket, threading, time
+import itertools, socket, threading, time
 from modnet import calls
 listener = socket.create_server(("", {_PORT}))
 def yank(connection):
@@ -42,12 +43,10 @@ def serve(connection):
     try:
         while True: connection.sendall(bytes(20_000))
     except OSError: connection.close()
-first = True
-while True:
+for number in itertools.count():
     connection = listener.accept()[0]
     threading.Thread(target=serve, args=[connection], daemon=True).start()
-    if first: threading.Thread(target=yank, args=[connection], daemon=True).start()
-    first = False
+    if number == 1: threading.Thread(target=yank, args=[connection], daemon=True).start()
 """
 # Reads at most so many bytes a second; 0: all.
 _CLIENT = """

@@ -17,6 +17,9 @@ import pytest
 from tests.lib.users import REPOSITORY, User, interpreter, python_path
 
 MODNET = [sys.executable, "-m", "modnet"]
+NAMESPACE = "mn-inspect"
+HERE, THERE = "10.211.7.1", "10.211.7.2"
+HERE_6, THERE_6 = "fd11:7::1", "fd11:7::2"
 
 
 class Enabled:
@@ -115,3 +118,25 @@ def run_python(script: str, *arguments: str, user: User | None = None, **environ
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture
+def veth() -> Iterator[None]:
+    """Another host: a network namespace at the end of a veth pair."""
+
+    def ip(*words: str) -> None:
+        subprocess.run(["ip", *words], check=True)
+
+    ip("netns", "add", NAMESPACE)
+    try:
+        ip("link", "add", "mn-here", "type", "veth", "peer", "name", "mn-there", "netns", NAMESPACE)
+        for where, device, addresses in (
+            ((), "mn-here", (f"{HERE}/24", f"{HERE_6}/64")),
+            (("-n", NAMESPACE), "mn-there", (f"{THERE}/24", f"{THERE_6}/64")),
+        ):
+            for address in addresses:
+                ip(*where, "addr", "add", address, "dev", device, *(["nodad"] if ":" in address else []))
+            ip(*where, "link", "set", device, "up")
+        yield
+    finally:
+        ip("netns", "del", NAMESPACE)

@@ -1,13 +1,15 @@
 """A connection comes to rest; its state and TCP_INFO, as one JSON object.
 
-rest.py ADDRESS CONGESTION [ADDRESS_OF_THE_OTHER]
+rest.py ADDRESS CONGESTION [NAMESPACE_OF_THE_CLIENT]
 """
 
+import ctypes
 import json
 import socket
 import struct
 import sys
 import time
+from pathlib import Path
 
 from modnet import calls
 
@@ -42,6 +44,13 @@ def tcp_info(connection: socket.socket) -> dict[str, int]:
     return found | {"app_limited": info[7] & 1}
 
 
+def enter(namespace: str) -> None:
+    """From here on sockets are made there; the listener, and what it accepts, stays where it is."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/run/netns", namespace).open() as file:
+        assert libc.setns(file.fileno(), 0) == 0, ctypes.get_errno()
+
+
 def main() -> None:
     address, congestion = sys.argv[1:3]
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -53,6 +62,8 @@ def main() -> None:
         listener.listen()
         listener.setsockopt(socket.IPPROTO_TCP, TCP_CONGESTION, congestion.encode())
         port = listener.getsockname()[1]
+        for namespace in sys.argv[3:]:
+            enter(namespace)
         client = socket.create_connection((address.removeprefix("::ffff:"), port))
         server = listener.accept()[0]
     tcp = calls.map_state(server.fileno())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.inspect.conftest import run_python
+from tests.inspect.conftest import HERE, HERE_6, NAMESPACE, run_python
 from tests.lib.process import until
 
 pytestmark = pytest.mark.root
@@ -16,8 +16,8 @@ SINK = str(Path(__file__).with_name("sink.py"))
 ADDRESSES = ["127.0.0.1", "::1", "::ffff:127.0.0.1"]
 
 
-def rest(address: str, congestion: str = "cubic", **environment: str) -> dict:
-    found = run_python(REST, address, congestion, **environment)
+def rest(address: str, congestion: str = "cubic", *more: str, **environment: str) -> dict:
+    found = run_python(REST, address, congestion, *more, **environment)
     assert isinstance(found, dict)
     return found
 
@@ -28,6 +28,17 @@ def test_at_rest_a_state_says_what_tcp_info_says(enabled, address, congestion):
     available = Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()
     assert congestion in available, f"this kernel has {available}: load tcp_{congestion}"
     found = rest(address, congestion, MODNET_INSPECT="bpf", MODNET_BPF_DIR=str(enabled.directory))
+    says_the_same(found)
+
+
+@pytest.mark.parametrize("congestion", ["cubic", "bbr"])
+@pytest.mark.parametrize("address", [HERE, HERE_6, f"::ffff:{HERE}"])
+def test_at_rest_a_state_of_a_connection_to_another_host_does_too(enabled, veth, address, congestion):
+    environment = {"MODNET_INSPECT": "bpf", "MODNET_BPF_DIR": str(enabled.directory)}
+    says_the_same(rest(address, congestion, NAMESPACE, **environment))
+
+
+def says_the_same(found: dict) -> None:
     assert found["source"] == "bpf"
     assert found["state"] == found["info"]
     assert found["in_order"] and found["sent"] == 5 * 200_000 and found["received"] == 20

@@ -115,7 +115,7 @@ impl World {
             }
         }
         if dice.once_in(3) {
-            flow.bind_late(Arc::new(Outlet::new(Box::new(|| {}))), 1 + dice.below(200));
+            flow.bind_late(Arc::new(Outlet::new(Box::new(|_| {}))), 1 + dice.below(200));
         }
         let manners = [Manners::HalfCloses, Manners::Closes, Manners::Patient, Manners::None];
         let chaos = dice.once_in(2);

@@ -48,7 +48,7 @@ impl Play {
     /// What is outbound may be revoked; at most twice the limit waits.
     pub fn late() -> Self {
         let mut play = Self::plain();
-        play.flow.bind_late(Arc::new(Outlet::new(Box::new(|| {}))), 2 * LIMIT);
+        play.flow.bind_late(Arc::new(Outlet::new(Box::new(|_| {}))), 2 * LIMIT);
         play
     }
 
