@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use modnet_abi::record::MAX_CHAIN;
@@ -14,6 +15,7 @@ use modnet_revoke::queue::outlet::Outlet;
 use crate::error::{Error, Result};
 use crate::flow::Way;
 use crate::revoke::Next;
+use crate::sock;
 use crate::steal::doors::Doors;
 
 /// Which hooks a module has.
@@ -111,6 +113,32 @@ pub struct Yield {
     pub passed: Vec<u8>,
 }
 
+/// The addresses of a flow's real socket. Nobody has asked yet: each costs a system call, which most flows of a native module can do
+/// without. To be asked while a hook of the flow runs: before it and after it the socket may be another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends(RawFd);
+
+impl Ends {
+    /// Of the socket with this number.
+    pub(crate) fn of(socket: &OwnedFd) -> Self {
+        Self(socket.as_raw_fd())
+    }
+
+    /// The network's end.
+    #[must_use]
+    pub fn peer(self) -> Option<SocketAddr> {
+        // SAFETY: the flow has it, and lives: a hook of it runs.
+        sock::peer(unsafe { BorrowedFd::borrow_raw(self.0) })
+    }
+
+    /// The application's end.
+    #[must_use]
+    pub fn local(self) -> Option<SocketAddr> {
+        // SAFETY: as above.
+        sock::local(unsafe { BorrowedFd::borrow_raw(self.0) })
+    }
+}
+
 /// A flow at its beginning.
 #[derive(Clone)]
 pub struct Opened {
@@ -118,10 +146,8 @@ pub struct Opened {
     pub id: u64,
     /// Where it comes from.
     pub origin: Arc<Origin>,
-    /// The network's end.
-    pub peer: Option<SocketAddr>,
-    /// The application's end.
-    pub local: Option<SocketAddr>,
+    /// Its addresses, for who wants them.
+    pub ends: Ends,
     /// Seconds since 1970.
     pub at: f64,
     /// The TCP state of the real socket.

@@ -48,8 +48,8 @@ impl Flow {
     pub fn new(opened: Opened) -> Self {
         Self {
             id: opened.id,
-            peer: opened.peer,
-            local: opened.local,
+            peer: opened.ends.peer(),
+            local: opened.ends.local(),
             origin: opened.origin,
             doors: opened.doors,
             opened_at: opened.at,

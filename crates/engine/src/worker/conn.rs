@@ -14,7 +14,7 @@ use serde_json::{json, Value};
 
 use super::late::Late;
 use crate::flow::{self, Hooked, Ready, Side, Way};
-use crate::hooks::{Hooks, Opened, Origin, State, Verdict, Wants, Yield};
+use crate::hooks::{Ends, Hooks, Opened, Origin, State, Verdict, Wants, Yield};
 use crate::revoke::{peer, Next};
 use crate::sock;
 use crate::stats::Stats;
@@ -383,8 +383,7 @@ impl Flow {
             self.state = Some(hooks.state(Opened {
                 id: self.id,
                 origin: Arc::clone(&self.origin),
-                peer: sock::peer(network.as_fd()),
-                local: sock::local(network.as_fd()),
+                ends: Ends::of(network),
                 at: self.opened_at,
                 tcp: Arc::clone(&tcp),
                 doors: Arc::clone(doors),

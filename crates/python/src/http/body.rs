@@ -15,13 +15,16 @@ use super::message::{Level, Wanted};
 use crate::hooks;
 
 /// A policy is asked again when compressing has taken so many times what asking does: a policy in Python takes 0.05 to
-/// 0.15 ms, level 1 of gzip 4 for all of 3 MB, and a tenth of all was spent on questions whose answer was the same.
-const WORTH: u32 = 25;
+/// 0.15 ms, level 1 of gzip 4 for all of 3 MB, and a tenth of all was spent on questions whose answer was the same. At 25 times
+/// the questions of Figure 4's fastest link still took a twentieth of what a fixed level does.
+const WORTH: u32 = 60;
 /// So many intervals are too long, whatever it costs: a link that holds the body up may have changed.
 const OVERDUE: u32 = 10;
 /// What is compressed at once, and between two looks at the clocks. Chunked bodies come in 8 KB: a look at each of them, at
 /// the thread's processor time a system call of 1 to 3 µs, took a tenth of what level 1 does.
 const PIECE: usize = 64 * 1024;
+/// Nor are they looked at again before this has passed: level 1 makes six pieces in it.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Whose body it is: whom to tell of failures.
 pub struct Owner {
@@ -106,6 +109,8 @@ struct Policy {
     elapsed: Duration,
     /// Bytes since a piece's time was taken; that piece counts for all of them.
     untimed: usize,
+    /// When a piece's time was taken last.
+    timed: Instant,
     /// Processor time of the coding; at the last question; of that question.
     spent: Duration,
     spent_then: Duration,
@@ -172,7 +177,7 @@ impl Coded {
     fn piece(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Wrapped> {
         let timed = self.policy.as_mut().is_some_and(|policy| {
             policy.untimed += piece.len();
-            policy.untimed >= PIECE
+            policy.untimed >= PIECE && policy.timed.elapsed() >= LOOK.min(policy.every)
         });
         if timed && self.policy.as_ref().is_some_and(Policy::is_due) {
             self.ask(out)?;
@@ -187,7 +192,7 @@ impl Coded {
                 let times = policy.untimed as f64 / piece.len() as f64;
                 policy.spent += processor_time().saturating_sub(spent).mul_f64(times);
                 policy.elapsed += begun.elapsed().mul_f64(times);
-                policy.untimed = 0;
+                (policy.untimed, policy.timed) = (0, Instant::now());
             }
         }
         self.bytes_in += piece.len() as u64;
@@ -323,6 +328,7 @@ pub fn body(py: Python<'_>, wanted: Wanted, owner: Owner) -> PyResult<Box<dyn Bo
                 asked: Instant::now(),
                 elapsed: Duration::ZERO,
                 untimed: 0,
+                timed: Instant::now(),
                 spent: Duration::ZERO,
                 spent_then: Duration::ZERO,
                 cost: Duration::ZERO,
