@@ -18,8 +18,10 @@ use crate::hooks;
 /// 0.15 ms, level 1 of gzip 4 for all of 3 MB, and a tenth of all was spent on questions whose answer was the same. At 25 times
 /// the questions of Figure 4's fastest link still took a twentieth of what a fixed level does.
 const WORTH: u32 = 60;
-/// So many intervals are too long, whatever it costs: a link that holds the body up may have changed.
-const OVERDUE: u32 = 10;
+/// So many intervals are long for a body that is held up, and half as much is worth a question; and so many are too long, whatever
+/// it costs: the link may have changed.
+const LATE: u32 = 10;
+const OVERDUE: u32 = 20;
 /// What is compressed at once, and between two looks at the clocks. Chunked bodies come in 8 KB: a look at each of them, at
 /// the thread's processor time a system call of 1 to 3 µs, took a tenth of what level 1 does.
 const PIECE: usize = 64 * 1024;
@@ -121,7 +123,11 @@ impl Policy {
     fn is_due(&self) -> bool {
         let waited = self.asked.elapsed();
         let worked = self.spent.saturating_sub(self.spent_then);
-        waited >= self.every && (worked >= self.cost * WORTH || waited >= self.every * OVERDUE)
+        let is_worth = |times: u32| worked >= self.cost * times;
+        waited >= self.every
+            && (is_worth(WORTH)
+                || (waited >= self.every * LATE && is_worth(WORTH / 2))
+                || waited >= self.every * OVERDUE)
     }
 }
 
