@@ -84,7 +84,8 @@ class Rubbish:
         while not self._stop.is_set():
             # Mostly the slots that are in use: the first ones.
             slot = self.draw.randrange(64 if self.draw.random() < 0.9 else 4096)
-            at = self.draw.choice((WORDS_AT + 64 * slot, WORDS_AT + 64 * slot + 4, 64, 128 + slot // 8 // 8 * 8))
+            word = WORDS_AT + 64 * slot
+            at = self.draw.choice((word, word + 4, 64, 128 + slot // 8 // 8 * 8))
             memory[at : at + 4] = struct.pack("<I", self.draw.choice(RUBBISH))
             self.written += 1
         memory.close()
