@@ -284,6 +284,8 @@ pub struct Flow {
     pub seat: Option<towards::Seat>,
     /// Whether the poller tells about room.
     pub room: bool,
+    /// It has had a turn, and waits for the next one.
+    pub queued: bool,
     /// What happens next.
     pub machine: flow::Flow,
     /// The module's state; None where it has no hooks.
@@ -336,6 +338,7 @@ impl Flow {
             right_is_tcp,
             seat: None,
             room: false,
+            queued: false,
             machine: flow::Flow::new(send_queue, hooked, right_is_tcp),
             state: None,
             busy: [false; 2],

@@ -68,6 +68,9 @@ pub const READ: usize = 256 * 1024;
 /// Idle buffers of hooks are kept up to this size.
 const KEEP: usize = 1 << 20;
 
+/// So long at a time flows go on that have much to do.
+const SLICE: Duration = Duration::from_millis(1);
+
 /// While there is no room: how often it is looked for. Other workers' flows end without a word to this one.
 const FULL: Duration = Duration::from_millis(20);
 
@@ -136,7 +139,8 @@ pub struct Worker {
     traffic: Traffic,
     /// Whether a trim is among them.
     trims: bool,
-    again: Vec<u64>,
+    /// Flows that had more to do than one turn.
+    again: VecDeque<u64>,
     scratch: Box<[u8]>,
     out: Vec<u8>,
     /// The way to modules that flows are yielded to.
@@ -189,7 +193,7 @@ impl Worker {
             stolen: Vec::new(),
             timers: Timers::default(),
             trims: false,
-            again: Vec::new(),
+            again: VecDeque::new(),
             out: Vec::new(),
             doors,
             started: Instant::now(),
@@ -213,9 +217,7 @@ impl Worker {
                     }
                 }
             }
-            for token in std::mem::take(&mut self.again) {
-                self.pump(token);
-            }
+            self.go_on();
             if self.room.is_closed() || !self.waiting.is_empty() {
                 self.refill();
             }
@@ -237,6 +239,25 @@ impl Worker {
                     self.cut();
                     return Ok(());
                 }
+            }
+        }
+    }
+
+    /// Flows that had more to do than one turn have their next, for a while; then come those that something new has happened to. So
+    /// fifty bodies that are compressed without pause hold nobody up for fifty turns.
+    fn go_on(&mut self) {
+        if self.again.is_empty() {
+            return;
+        }
+        let begun = Instant::now();
+        for _ in 0..self.again.len() {
+            let Some(key) = self.again.pop_front() else { return };
+            if let Some(flow) = self.flows.get_mut(key) {
+                flow.queued = false;
+            }
+            self.pump(key);
+            if begun.elapsed() >= SLICE {
+                return;
             }
         }
     }
@@ -396,7 +417,10 @@ impl Worker {
         if side == crate::flow::Side::Left && ready.hang_up && flow.frozen.is_some() {
             self.end_lock(key);
         }
-        self.pump(key);
+        // Who has had his turn waits for the next one.
+        if self.flows.get_mut(key).is_some_and(|flow| !flow.queued) {
+            self.pump(key);
+        }
     }
 
     /// The poller saw something on a near socket.

@@ -12,8 +12,10 @@ use crate::hooks::{Orders, Verdict};
 use crate::sock::{self, Outcome};
 use crate::stats::Stats;
 
-/// Reads of one turn: 2 MB; then other flows get theirs.
+/// Reads of one turn, 2 MB at most; then other flows get theirs.
 const TURN: usize = 8;
+/// Of what goes to a hook, so many bytes count as a read: whatever it does with them takes longer than to pass them on.
+const HOOKED: usize = 32 * 1024;
 
 /// Counts what a destination has taken, for its pair.
 fn tell(flow: &mut Flow, pair: &mut Pair, way: Way, outcome: &Outcome) {
@@ -51,8 +53,10 @@ impl Worker {
             let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
             match flow.machine.next() {
                 command @ (Command::Read(way, most) | Command::Append(way, most)) => {
-                    if reads == TURN {
-                        self.again.push(key);
+                    if reads >= TURN {
+                        if !std::mem::replace(&mut flow.queued, true) {
+                            self.again.push_back(key);
+                        }
                         break;
                     }
                     reads += 1;
@@ -97,6 +101,7 @@ impl Worker {
                         }
                     };
                     if let Outcome::Bytes(count) = outcome {
+                        reads += if native { 0 } else { count / HOOKED };
                         if outbound {
                             pair.took(count);
                         } else {
@@ -330,7 +335,9 @@ impl Worker {
             // Out of kernel memory: a flow that nobody wakes would hang.
             Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
             flow.machine.reset();
-            self.again.push(key);
+            if !std::mem::replace(&mut flow.queued, true) {
+                self.again.push_back(key);
+            }
         }
     }
 

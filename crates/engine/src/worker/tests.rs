@@ -7,6 +7,7 @@
 //! | [`chain`] | two workers in a row, with fresh pairs and with pooled ones |
 //! | [`late`] | what waits where it can be taken back |
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
+//! | [`turns`] | flows that have much to do, beside one that has little |
 //! | [`urgent`] | urgent data of the network's |
 //! | [`yielding`] | flows that go to other modules, from every place in a chain |
 //! | here | one worker with a pair of its own for each flow |
@@ -14,6 +15,7 @@
 mod chain;
 mod late;
 mod pooled;
+mod turns;
 mod urgent;
 mod yielding;
 
