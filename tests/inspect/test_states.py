@@ -77,8 +77,10 @@ def torn(enabled, reads, count: int, address: str = "127.0.0.1", *prefix: str) -
         )
     found = json.loads(done.stdout)
     print(found)
-    assert found["torn"] == 0 and found["unread"] == 0, found
-    assert found["checked"] == found["snapshots"] and found["different"] > 100, found
+    assert found["torn"] == 0, found
+    # A writer may lose its core in mid-write: then a read gives up after a while, and `Watch` takes a sample.
+    assert found["unread"] <= count / 1_000_000, found
+    assert found["checked"] == found["snapshots"] - found["unread"] and found["different"] > 100, found
 
 
 @pytest.mark.slow
