@@ -33,7 +33,12 @@ class Message:
 
     def plain(self) -> tuple[Any, ...]:
         # h11 makes one blank of a folded line's beginning, we keep as many as there were.
-        fields = [(name.lower(), " ".join(value.split())) for name, value in self.headers]
+        # A length that is said twice and is the same (RFC 9110, 8.6) it shows once, we as it came.
+        fields: list[tuple[str, str]] = []
+        for name, value in self.headers:
+            one = name.lower(), " ".join(value.split())
+            if one[0] != "content-length" or one not in fields:
+                fields.append(one)
         return self.start, fields, self.body
 
 
