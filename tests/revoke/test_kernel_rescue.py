@@ -116,7 +116,9 @@ def test_killed_at_any_moment_it_comes_back(journals: Path, number: int) -> None
         killed(ours, 0.02 + random.Random(number).random() / 500)
         if number % 2:
             outcomes = _native.kernel_yank_rescue()
-            assert all(pid == os.getpid() and "dead" not in became for pid, became in outcomes), outcomes
+            # It comes from either that has it: from whom, their numbers decide.
+            holders = {os.getpid(), survivor.process.pid}
+            assert all(pid in holders and "dead" not in became for pid, became in outcomes), outcomes
         # Whoever yanks finds the socket as it should be, rescued or not.
         assert survivor.yank() == 1000
         with ThreadPoolExecutor(1) as reading:

@@ -224,7 +224,8 @@ def dying() -> Iterator[Module]:
     finally:
         for name in module.names():
             module.modnet("stop", name)
-        rmtree(module.runtime)
+        # What a killed module has left, its janitor removes at the same time.
+        rmtree(module.runtime, ignore_errors=True)
 
 
 LOST = """
