@@ -253,6 +253,16 @@ IDLE = Tcp(cwnd=1000, srtt_us=1000)
 """One that could send more than it has."""
 
 
+def test_neighbours_that_read_nothing_do_not_slow_down_a_connection_that_is_fast() -> None:
+    machine = Machine(1)
+    machine.has_rate("192.0.2.0/24", 20_000.0)
+    # Short bodies: each is asked about once.
+    fresh, kept = Flow(Tcp()), Flow(Tcp(delivery_rate=30_000_000, app_limited=True))
+    assert adaptive(machine, None).level(fresh, Encoding()) > 6  # type: ignore[arg-type]
+    assert adaptive(machine, None).level(kept, Encoding()) < 3  # type: ignore[arg-type]
+    assert machine.rate_of("192.0.2.0/24") == 20_000.0
+
+
 def test_paper_goes_down_where_tcp_could_send_more_and_up_where_it_cannot() -> None:
     policy = Paper(Machine(1), 1, 9)
     assert settled(policy, Flow(Tcp(cwnd=100, write_seq=1000)), Encoding()) == 1

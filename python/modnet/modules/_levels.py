@@ -293,6 +293,10 @@ class Adaptive:
         if not self._network and flow.peer is not None:
             self._network = _network(flow.peer[0])
             self._rate = self._machine.rate_of(self._network)
+            if self._rate is not None and tcp.delivery_rate > self._rate:
+                # What this connection has carried its link can carry, whatever others of its network do: who
+                # reads nothing is slow. Short bodies are asked about once, and would never find that out.
+                self._rate = float(tcp.delivery_rate)
         now = tcp.updated_ns * 1e-9
         acked, before = self._at
         self._at = (tcp.bytes_acked, now)
