@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lib.users import REPOSITORY, User, interpreter, python_path
+from experiments.inspection.reads import rust
+from tests.lib.users import User, interpreter, python_path
 
 MODNET = [sys.executable, "-m", "modnet"]
 NAMESPACE = "mn-inspect"
@@ -79,22 +80,7 @@ def enabled(place: Enabled) -> Enabled:
 @pytest.fixture(scope="session")
 def reads() -> Callable[..., list[str]]:
     """The command line of the Rust reader, built as a release."""
-    subprocess.run(
-        [
-            "scripts/rust.sh",
-            "cargo",
-            "build",
-            "--release",
-            "-q",
-            "-p",
-            "modnet-inspect",
-            "--example",
-            "reads",
-        ],
-        cwd=REPOSITORY,
-        check=True,
-    )
-    program = REPOSITORY / "target/release/examples/reads"
+    program = rust()
     return lambda *arguments: [str(program), *map(str, arguments)]
 
 

@@ -243,6 +243,13 @@ impl Worker {
         }
     }
 
+    /// A flow waits for its next turn, once.
+    fn queue(&mut self, key: u64) {
+        if self.flows.get_mut(key).is_some_and(|flow| !std::mem::replace(&mut flow.queued, true)) {
+            self.again.push_back(key);
+        }
+    }
+
     /// Flows that had more to do than one turn have their next, for a while; then come those that something new has happened to. So
     /// fifty bodies that are compressed without pause hold nobody up for fifty turns.
     fn go_on(&mut self) {

@@ -54,9 +54,7 @@ impl Worker {
             match flow.machine.next() {
                 command @ (Command::Read(way, most) | Command::Append(way, most)) => {
                     if reads >= TURN {
-                        if !std::mem::replace(&mut flow.queued, true) {
-                            self.again.push_back(key);
-                        }
+                        self.queue(key);
                         break;
                     }
                     reads += 1;
@@ -335,9 +333,7 @@ impl Worker {
             // Out of kernel memory: a flow that nobody wakes would hang.
             Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
             flow.machine.reset();
-            if !std::mem::replace(&mut flow.queued, true) {
-                self.again.push_back(key);
-            }
+            self.queue(key);
         }
     }
 
