@@ -28,8 +28,8 @@ same time, so the level that is best is the one whose slower half is fastest:
   the processor too.
 - `rate` is what `modnet.estimate.Bandwidth` believes; before it knows, what the kernel measured while it had
   more to send. Where all that was sent has arrived the processor was the slower half, or the link has become
-  faster: the rate is taken for twice as much with each look, up to cwnd / srtt. A new connection begins with
-  what its network (/24, /48) had of late.
+  faster: the rate is taken for twice as much with each look, up to cwnd / srtt. A body begins with what
+  its network (/24, /48) had of late, or with what its own connection has carried, if that is more.
 
 Of levels that take about the same time the cheapest is taken. So a slow link gets level 8 or 9, a fast link
 on an idle machine the level that keeps it full, a fast link on a busy machine 1, or 0 where many bodies wait.
