@@ -133,7 +133,8 @@ struct modnet_held {
 int modnet_yield(int left_fd, int right_fd, const char *const names[], int count, int operation,
                  const struct modnet_held *held);
 
-/* Told by modnet_epoll_wait when modnet_getsockets may have something: connections, or ESHUTDOWN. */
+/* Told by modnet_epoll_wait when modnet_getsockets may have something: connections, or ESHUTDOWN. EAGAIN is no error there: what
+ * came may be no connection yet, only a program that announces itself. */
 #define EPOLL_STEAL (1u << 24)
 
 /* epoll_ctl(2), with one addition: a negative `fd` is the negative of a cpu_mask, to be watched for EPOLL_STEAL. (`fd` is

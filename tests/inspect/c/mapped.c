@@ -54,8 +54,12 @@ int main(int count, char **words)
     struct epoll_event event = {.events = EPOLL_STEAL};
     must(modnet_epoll_ctl(set, EPOLL_CTL_ADD, -MODNET_ALL_CPUS, &event) == 0, "modnet_epoll_ctl");
     int left, right;
-    must(modnet_epoll_wait(set, &event, 1, 30000) == 1, "modnet_epoll_wait");
-    must(modnet_getsockets(&left, &right, 1, MODNET_ALL_CPUS) == 1, "modnet_getsockets");
+    int taken;
+    do {
+        must(modnet_epoll_wait(set, &event, 1, 30000) == 1, "modnet_epoll_wait");
+        taken = modnet_getsockets(&left, &right, 1, MODNET_ALL_CPUS);
+    } while (taken < 0 && errno == EAGAIN);
+    must(taken == 1, "modnet_getsockets");
     const struct modnet_state *state = modnet_map_state(right);
     must(state != NULL, "modnet_map_state");
     struct pollfd ends[2] = {{.fd = left, .events = POLLIN}, {.fd = right, .events = POLLIN}};
