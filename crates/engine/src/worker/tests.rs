@@ -23,15 +23,16 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{channel, Sender};
-use std::sync::Arc;
+use std::sync::mpsc::{channel, Receiver as Signals, Sender};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use std::os::fd::AsFd;
 
 use super::*;
-use crate::hooks::Forward;
+use crate::flow::Way;
+use crate::hooks::{Forward, Opened, Orders, State as OfFlow, Verdict};
 use crate::pairs::Pairs;
 use crate::registry::Registration;
 use crate::runtime::Runtime;
@@ -40,6 +41,84 @@ use crate::sock;
 
 /// No test waits longer for what must come.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+type Begins = Box<dyn Fn(Opened) + Send + Sync>;
+type Looks = Box<dyn Fn(&[u8]) + Send + Sync>;
+
+/// Hooks that see, and change nothing.
+#[derive(Default)]
+struct Sees {
+    wants: Wants,
+    begins: Option<Begins>,
+    data: Option<Looks>,
+}
+
+impl Sees {
+    /// What the application sends; at most `reads` bytes at a time, as [`Wants::reads`].
+    fn outbound(reads: usize, data: impl Fn(&[u8]) + Send + Sync + 'static) -> Arc<Self> {
+        let wants = Wants { data: [true, false], reads, ..Wants::default() };
+        Arc::new(Self { wants, data: Some(Box::new(data)), begins: None })
+    }
+
+    /// Each flow that begins.
+    fn flows(begins: impl Fn(Opened) + Send + Sync + 'static) -> Arc<Self> {
+        let wants = Wants { closed: true, ..Wants::default() };
+        Arc::new(Self { wants, begins: Some(Box::new(begins)), data: None })
+    }
+}
+
+impl Hooks for Sees {
+    fn wants(&self) -> Wants {
+        self.wants
+    }
+    fn state(&self, opened: Opened) -> OfFlow {
+        if let Some(begins) = &self.begins {
+            begins(opened);
+        }
+        Box::new(())
+    }
+    fn data(
+        &self,
+        _: &mut OfFlow,
+        _: Way,
+        data: &[u8],
+        _: [u64; 2],
+        _: &mut Vec<u8>,
+        _: &mut Orders,
+    ) -> Verdict {
+        if let Some(see) = &self.data {
+            see(data);
+        }
+        Verdict::Same
+    }
+}
+
+/// Where a worker stays, in a hook, until the test lets it go on.
+struct Gate {
+    arrivals: Signals<()>,
+    go_on: Sender<()>,
+}
+
+impl Gate {
+    /// The gate, and what the hook calls.
+    fn new() -> (Self, impl Fn() + Send + Sync) {
+        let ((there, arrivals), (go_on, signals)) = (channel(), channel());
+        let signals = Mutex::new(signals);
+        let stay = move || {
+            there.send(()).unwrap();
+            signals.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        };
+        (Self { arrivals, go_on }, stay)
+    }
+
+    fn await_worker(&self) {
+        self.arrivals.recv_timeout(PATIENCE).unwrap();
+    }
+
+    fn open(&self) {
+        self.go_on.send(()).unwrap();
+    }
+}
 
 /// A worker of a registered module.
 struct Module {

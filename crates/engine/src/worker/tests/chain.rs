@@ -1,11 +1,6 @@
 //! Two workers in a row, both with real sockets: every test with fresh pairs between them and with pooled ones.
 
-use std::sync::mpsc::Receiver as Signals;
-use std::sync::Mutex;
-
 use super::*;
-use crate::flow::Way;
-use crate::hooks::{Orders, State, Verdict, Wants};
 use crate::steal::tests::Shim;
 
 struct Chain {
@@ -158,51 +153,24 @@ fn an_application_that_resets_is_seen_to_reset() {
     }
 }
 
-/// Stays in its hook on a byte `STAY`, says so, and goes on when told.
-struct Staying {
-    there: Sender<()>,
-    go_on: Mutex<Signals<()>>,
-}
-
+/// On which the second module stays in its hook.
 const STAY: u8 = b'!';
-
-impl Hooks for Staying {
-    fn wants(&self) -> Wants {
-        Wants { data: [true, false], ..Wants::default() }
-    }
-
-    fn data(
-        &self,
-        _: &mut State,
-        _: Way,
-        data: &[u8],
-        _: [u64; 2],
-        _: &mut Vec<u8>,
-        _: &mut Orders,
-    ) -> Verdict {
-        if data == [STAY] {
-            self.there.send(()).unwrap();
-            self.go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
-        }
-        Verdict::Same
-    }
-}
 
 /// A module that reads on finds the end before the poller could tell it more.
 #[test]
 fn a_reset_that_comes_while_the_next_module_is_reading_is_a_reset() {
     for pairs in BOTH {
-        let ((there, arrivals), (go_on, signals)) = (channel(), channel());
-        let staying = Arc::new(Staying { there, go_on: Mutex::new(signals) });
+        let (gate, stay) = Gate::new();
+        let staying = Sees::outbound(0, move |data| (data == [STAY]).then(&stay).unwrap_or_default());
         let chain = Chain::before([pairs, pairs], 1, staying);
         let (mut application, mut network) = chain.connect();
         network.write_all(b"not read").unwrap();
         application.peek_one();
         application.write_all(&[STAY]).unwrap();
-        arrivals.recv_timeout(PATIENCE).unwrap();
+        gate.await_worker();
         drop(application);
         wait_until("the first module's end", || chain.first.shared.flows.load(Ordering::Relaxed) == 0);
-        go_on.send(()).unwrap();
+        gate.open();
         let error = network.read_to_end(&mut Vec::new()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{pairs:?}");
         chain.stop();

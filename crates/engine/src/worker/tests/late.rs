@@ -1,44 +1,31 @@
 //! Flows whose outbound bytes may be revoked, with real sockets.
 
-use super::*;
-use crate::hooks::{Hooks, Opened, State, Wants};
 use modnet_inspect::sample;
 use modnet_revoke::queue::outlet::Outlet;
-use std::sync::Mutex;
+
+use super::*;
 
 /// What the outlet may hold.
 const MOST: usize = 4 << 20;
 const ME: u64 = 7;
 
-/// Hands the outlets of its flows to the test.
-#[derive(Default)]
-struct Show(Mutex<Vec<Arc<Outlet>>>);
+/// The outlets of a module's flows, as they begin.
+type Outlets = Signals<Arc<Outlet>>;
 
-impl Hooks for Show {
-    fn wants(&self) -> Wants {
-        Wants { opened: true, ..Wants::default() }
-    }
-
-    fn state(&self, opened: Opened) -> State {
-        self.0.lock().unwrap().push(opened.outlet.expect("the flow is revocable"));
-        Box::new(())
-    }
+/// Hooks that hand them to the test.
+fn showing() -> (Arc<Sees>, Outlets) {
+    let (found, outlets) = channel();
+    let show = move |opened: Opened| found.send(opened.outlet.expect("the flow is revocable")).unwrap();
+    (Sees::flows(show), outlets)
 }
 
-fn start() -> (Running, Arc<Show>) {
-    let show = Arc::new(Show::default());
-    (Running::start_with(1 << 18, Some(MOST), Arc::clone(&show) as Arc<dyn Hooks>), show)
+fn start() -> (Running, Outlets) {
+    let (show, outlets) = showing();
+    (Running::start_with(1 << 18, Some(MOST), show), outlets)
 }
 
-fn outlet(show: &Show) -> Arc<Outlet> {
-    let started = Instant::now();
-    loop {
-        if let Some(outlet) = show.0.lock().unwrap().pop() {
-            return outlet;
-        }
-        assert!(started.elapsed() < PATIENCE, "no flow has begun");
-        std::thread::yield_now();
-    }
+fn outlet(outlets: &Outlets) -> Arc<Outlet> {
+    outlets.recv_timeout(PATIENCE).expect("no flow has begun")
 }
 
 /// The peer takes little that it does not read.
@@ -52,7 +39,7 @@ fn narrow(network: &TcpStream) {
 
 #[test]
 fn megabytes_pass_and_memory_is_given_back() {
-    let (running, show) = start();
+    let (running, outlets) = start();
     let (application, network) = running.connect();
     let data = pattern(16 << 20);
     std::thread::scope(|scope| {
@@ -62,7 +49,7 @@ fn megabytes_pass_and_memory_is_given_back() {
         });
         assert!(rest(&mut &network) == data);
     });
-    assert_eq!(outlet(&show).len(), 0);
+    assert_eq!(outlet(&outlets).len(), 0);
     drop((application, network));
     let shared = running.end();
     assert_eq!(count(&shared.receiver.stats.bytes_outbound), 16 << 20);
@@ -70,10 +57,10 @@ fn megabytes_pass_and_memory_is_given_back() {
 
 #[test]
 fn the_kernel_holds_little_that_is_unsent_and_the_application_stops_at_the_outlets_size() {
-    let (running, show) = start();
+    let (running, outlets) = start();
     let (application, network, real) = running.connect_and_keep();
     narrow(&network);
-    let outlet = outlet(&show);
+    let outlet = outlet(&outlets);
     application.set_nonblocking(true).unwrap();
     let data = pattern(32 << 20);
     let mut written = 0;
@@ -96,11 +83,11 @@ fn the_kernel_holds_little_that_is_unsent_and_the_application_stops_at_the_outle
 
 #[test]
 fn what_is_yanked_never_arrives_and_everything_else_does() {
-    let (running, show) = start();
+    let (running, outlets) = start();
     let (application, network) = running.connect();
     narrow(&network);
     let data = pattern(6 << 20);
-    let outlet = outlet(&show);
+    let outlet = outlet(&outlets);
     let (last, kept) = (&data[data.len() - 10_000..], data.len() - 10_000);
     std::thread::scope(|scope| {
         scope.spawn(|| (&application).write_all(&data).unwrap());
@@ -120,9 +107,9 @@ fn what_is_yanked_never_arrives_and_everything_else_does() {
 
 #[test]
 fn a_lock_holds_the_bytes_the_end_and_the_reading_until_it_is_over() {
-    let (running, show) = start();
+    let (running, outlets) = start();
     let (application, network) = running.connect();
-    let outlet = outlet(&show);
+    let outlet = outlet(&outlets);
     outlet.lock(ME).unwrap();
     (&application).write_all(b"held").unwrap();
     drop(application);
@@ -138,11 +125,11 @@ fn a_lock_holds_the_bytes_the_end_and_the_reading_until_it_is_over() {
 
 #[test]
 fn a_reset_by_the_client_throws_away_what_waits() {
-    let (running, show) = start();
+    let (running, outlets) = start();
     let (application, network) = running.connect();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| (&application).write_all(&[1; 32 << 20]).unwrap_err().kind());
-        let outlet = outlet(&show);
+        let outlet = outlet(&outlets);
         wait_until("bytes that wait", || outlet.len() > 1 << 20);
         set_linger_0(&network);
         drop(network);
@@ -156,11 +143,11 @@ fn a_reset_by_the_client_throws_away_what_waits() {
 
 /// Behind a peer that reads nothing: the outlet is full, and so is the pair.
 fn stalled() -> (Running, Arc<Outlet>, UnixStream, TcpStream, Vec<u8>) {
-    let (running, show) = start();
+    let (running, outlets) = start();
     let (application, network) = running.connect();
     narrow(&network);
     let data = pattern(8 << 20);
-    let outlet = outlet(&show);
+    let outlet = outlet(&outlets);
     // Longer than a worker waits before it reads what does not go.
     application.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
     let mut written = 0;

@@ -1,34 +1,21 @@
 //! Flows that have much to do, and one that has little.
 
 use super::*;
-use crate::flow::Way;
-use crate::hooks::{Hooks, Orders, State, Verdict, Wants};
 
 const FLOWS: usize = 100;
 const READ: usize = 4096;
 const MUCH: u8 = b'M';
 
-/// Takes a millisecond for each read of `MUCH`; of all others it notes how many of those there were before.
+/// How many reads of `MUCH` there were, and how many of them before the last of something else.
 #[derive(Default)]
-struct Busy {
+struct Seen {
     calls: AtomicU64,
     before: AtomicU64,
 }
 
-impl Hooks for Busy {
-    fn wants(&self) -> Wants {
-        Wants { data: [true, false], reads: READ, ..Wants::default() }
-    }
-
-    fn data(
-        &self,
-        _: &mut State,
-        _: Way,
-        data: &[u8],
-        _: [u64; 2],
-        _: &mut Vec<u8>,
-        _: &mut Orders,
-    ) -> Verdict {
+impl Seen {
+    /// Takes a millisecond for each read of `MUCH`.
+    fn see(&self, data: &[u8]) {
         if data[0] == MUCH {
             let begun = Instant::now();
             while begun.elapsed() < Duration::from_millis(1) {}
@@ -36,15 +23,14 @@ impl Hooks for Busy {
         } else {
             self.before.store(self.calls.load(Ordering::SeqCst), Ordering::SeqCst);
         }
-        Verdict::Same
     }
 }
 
 #[test]
 fn who_has_much_to_do_holds_nobody_up_for_longer_than_a_turn() {
-    let busy = Arc::new(Busy::default());
-    let hooks: Arc<dyn Hooks> = Arc::clone(&busy) as _;
-    let running = Running::start_with(1 << 18, None, hooks);
+    let busy = Arc::new(Seen::default());
+    let seen = Arc::clone(&busy);
+    let running = Running::start_with(1 << 18, None, Sees::outbound(READ, move |data| seen.see(data)));
     let (mut application, mut network) = running.connect();
     let much = vec![MUCH; 12 * READ];
     let others: Vec<_> = (0..FLOWS)

@@ -4,8 +4,7 @@
 use modnet_abi::steal::HELLO_FAIL_CLOSED;
 
 use super::*;
-use crate::flow::Way;
-use crate::hooks::{Hooks, Opened, Orders, Place, State as OfFlow, Verdict, Wants, Yield};
+use crate::hooks::{Place, Yield};
 use crate::revoke::peer;
 use crate::steal::tests::Shim;
 
