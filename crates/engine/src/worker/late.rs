@@ -182,7 +182,6 @@ pub fn append(
     let Means { scratch, traffic, now, .. } = means;
     let way = Way::Outbound;
     let outlet = Arc::clone(&flow.late.as_ref()?.outlet);
-    flow.count_fetched();
     flow.tell_fetched(pair);
     let asked = most.min(scratch.len());
     if let Some(count) = flow.read_held(way, &mut scratch[..asked]) {
@@ -333,6 +332,7 @@ impl Flow {
 
     /// The pair counts what others have read out of it.
     pub fn tell_fetched(&mut self, pair: &mut Pair) {
+        self.count_fetched();
         if let Some(late) = &mut self.late {
             pair.took(std::mem::take(&mut late.untold));
         }

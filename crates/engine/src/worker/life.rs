@@ -57,12 +57,13 @@ impl Worker {
             passed = std::mem::take(&mut carried.passed);
             flow.load(*carried);
         }
-        if let Some(pair) = self.pairs.get_mut(pair) {
-            flow.lend(pair);
-        }
         let flow = self.flows.insert(flow);
         if let Some(told) = told {
             told.store(flow, Ordering::Relaxed);
+        }
+        // From here on others may read out of the pair, and have to say so.
+        if let (Some(flow), Some(pair)) = (self.flows.get_mut(flow), self.pairs.get_mut(pair)) {
+            flow.lend(pair);
         }
         // What is ready by now is told by the first look.
         let (watched, beyond) = match again {

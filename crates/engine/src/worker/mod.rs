@@ -465,6 +465,7 @@ impl Worker {
     fn obey(&mut self) {
         self.waker.clear();
         for key in self.touched.take() {
+            self.heed_fetched(key);
             self.pump(key);
         }
         loop {
@@ -479,6 +480,16 @@ impl Worker {
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => return self.drain(Instant::now()),
             }
+        }
+    }
+
+    /// Others may have read out of a flow's pair, of which no event tells; whoever has closed by word meanwhile did not ring.
+    fn heed_fetched(&mut self, key: u64) {
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
+        flow.tell_fetched(pair);
+        if let Some(closed) = pair.heed_now() {
+            flow.machine.ready(crate::flow::Side::Left, closed);
         }
     }
 

@@ -46,7 +46,7 @@ pub struct Source {
 /// The queue.
 pub struct Outlet {
     inner: Mutex<Inner>,
-    /// Tells the worker that there is room again, or that it may send; and how many bytes were taken back.
+    /// Tells the worker that there is room again, that it may send, or that others have read; and how many bytes were taken back.
     wake: Box<dyn Fn(usize) + Send + Sync>,
 }
 
@@ -74,7 +74,8 @@ impl std::fmt::Debug for Outlet {
 }
 
 impl Outlet {
-    /// An empty one. `wake` is called, by any thread, when bytes were taken back, with their number, or a lock has ended.
+    /// An empty one. `wake` is called, by any thread, when bytes were taken back, with their number, a lock has ended, or the source
+    /// was read.
     #[must_use]
     pub fn new(wake: Box<dyn Fn(usize) + Send + Sync>) -> Self {
         Self { inner: Mutex::default(), wake }
@@ -203,11 +204,11 @@ impl Outlet {
     pub fn yank(&self, holder: Holder, most: usize) -> Result<Vec<u8>, Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
-        inner.fetch();
+        let fetched = inner.fetch();
         let bytes = inner.queue.yank(most);
         inner.yanked += bytes.len() as u64;
         drop(inner);
-        if !bytes.is_empty() {
+        if fetched || !bytes.is_empty() {
             (self.wake)(bytes.len());
         }
         Ok(bytes)
@@ -231,8 +232,13 @@ impl Outlet {
     pub fn peek(&self, holder: Holder, most: usize) -> Result<Vec<u8>, Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
-        inner.fetch();
-        Ok(inner.queue.peek(most))
+        let fetched = inner.fetch();
+        let bytes = inner.queue.peek(most);
+        drop(inner);
+        if fetched {
+            (self.wake)(0);
+        }
+        Ok(bytes)
     }
 
     /// Nothing is sent, and the last bytes stay the last, until [`Outlet::unlock`].
@@ -242,8 +248,12 @@ impl Outlet {
     pub fn lock(&self, holder: Holder) -> Result<(), Held> {
         let mut inner = self.inner();
         inner.admit(holder)?;
-        inner.fetch();
+        let fetched = inner.fetch();
         inner.holder = Some(holder);
+        drop(inner);
+        if fetched {
+            (self.wake)(0);
+        }
         Ok(())
     }
 
@@ -319,9 +329,10 @@ impl Inner {
         Err(Held)
     }
 
-    /// What the source has goes to the end; under a lock it stays, as all that is behind.
-    fn fetch(&mut self) {
-        let Some(source) = self.source.filter(|_| self.holder.is_none()) else { return };
+    /// What the source has goes to the end; under a lock it stays, as all that is behind. Whether anything was there.
+    fn fetch(&mut self) -> bool {
+        let Some(source) = self.source.filter(|_| self.holder.is_none()) else { return false };
+        let before = self.fetched;
         let mut left = (source.unread)(source.fd);
         while left > 0 {
             let room = self.queue.room(left);
@@ -331,9 +342,10 @@ impl Inner {
             self.fetched += count;
             left -= count;
             if count < asked {
-                return;
+                break;
             }
         }
+        self.fetched > before
     }
 
     fn end(&mut self) -> &mut Segments {
@@ -475,6 +487,21 @@ mod tests {
         outlet.lend(source(&left));
         outlet.clear();
         assert_eq!((outlet.yank(1, 9), outlet.unsent()), (Ok(Vec::new()), 0));
+    }
+
+    #[test]
+    fn the_worker_is_told_of_what_others_have_read() {
+        let (outlet, rung) = outlet();
+        let (mut application, left) = UnixStream::pair().unwrap();
+        outlet.lend(source(&left));
+        let told = || rung.swap(0, Ordering::Relaxed);
+        assert_eq!((outlet.peek(1, 9), outlet.yank(1, 0), told()), (Ok(Vec::new()), Ok(Vec::new()), 0));
+        application.write_all(b"a").unwrap();
+        assert_eq!((outlet.peek(1, 9), outlet.peek(1, 9), told()), (Ok(b"a".to_vec()), Ok(b"a".to_vec()), 1));
+        application.write_all(b"b").unwrap();
+        assert_eq!((outlet.yank(1, 0), told()), (Ok(Vec::new()), 1));
+        application.write_all(b"c").unwrap();
+        assert_eq!((outlet.lock(1), outlet.lock(1), told()), (Ok(()), Ok(()), 1));
     }
 
     #[test]

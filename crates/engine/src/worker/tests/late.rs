@@ -203,3 +203,27 @@ fn what_waits_long_is_read_so_that_the_application_goes_on() {
     drop((application, network));
     running.end();
 }
+
+/// A look takes bytes out of the pair, so that the poller has none to tell of: the worker is busy elsewhere while they come.
+#[test]
+fn what_is_looked_at_ahead_of_the_worker_arrives() {
+    let (found, outlets) = channel();
+    let (gate, stay) = Gate::new();
+    let show = move |opened: Opened| {
+        found.send(opened.outlet.expect("the flow is revocable")).unwrap();
+        if opened.id > 1 {
+            stay();
+        }
+    };
+    let running = Running::start_with(1 << 18, Some(MOST), Sees::flows(show));
+    let (mut application, mut network) = running.connect();
+    let outlet = outlet(&outlets);
+    let other = running.connect();
+    gate.await_worker();
+    application.write_all(b"seen").unwrap();
+    assert_eq!(outlet.peek(ME, 9), Ok(b"seen".to_vec()));
+    gate.open();
+    network.read_exact(&mut [0; 4]).unwrap();
+    drop((application, network, other));
+    running.end();
+}

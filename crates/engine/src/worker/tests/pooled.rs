@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use modnet_abi::pool::{ACCEPTED, CLOSED, DIRTY, DONE, FREE, ORDINARY, SLOTS};
-use modnet_pool::{bell, word, Shared as _};
+use modnet_pool::{bell, word, Shared as _, Tally};
 
 use super::*;
 use crate::steal::page::Page;
@@ -24,9 +24,14 @@ type Flow = (UnixStream, TcpStream);
 
 impl Client {
     fn start() -> Self {
+        Self::start_with(None, Arc::new(Forward))
+    }
+
+    /// `revocable`: the outlet's bound, where the module may take outbound bytes back.
+    fn start_with(revocable: Option<usize>, hooks: Arc<dyn Hooks>) -> Self {
         let scratch = Scratch::new();
         let runtime = scratch.runtime();
-        let module = Module::start(&runtime, "m", Pairs::Pooled, 1 << 16);
+        let module = Module::start_with(&runtime, "m", Pairs::Pooled, (1 << 16, revocable), hooks);
         let (page, memory) = Page::new().unwrap();
         let bell = Waker::new().unwrap();
         let shim = Shim::offer(&runtime, "m", &[memory.as_raw_fd(), bell.as_raw_fd()]);
@@ -61,6 +66,16 @@ impl Client {
     fn close(&self, slot: usize) {
         assert!(word::close(self.page.word(slot), false));
         if bell::ring(&*self.page, slot) {
+            self.bell.ring();
+        }
+    }
+
+    /// By a client that counts what it writes and reads.
+    fn close_counted(&self, slot: usize, tally: Tally) {
+        self.page.heard(slot).store(tally.read, Ordering::Relaxed);
+        assert!(word::close(self.page.word(slot), true));
+        let is_read = self.page.taken(slot).load(Ordering::Relaxed) == tally.written;
+        if is_read && bell::ring(&*self.page, slot) {
             self.bell.ring();
         }
     }
@@ -317,5 +332,33 @@ fn rubbish_in_the_shared_memory_hurts_nobody_else() {
         }
     }
     flows.clear();
+    client.end();
+}
+
+/// What a thread of the module's own takes out of the pair the worker did not read, and has to count.
+#[test]
+fn a_close_behind_what_was_looked_at_ahead_of_the_worker_is_heard() {
+    let (found, outlets) = channel();
+    let (gate, stay) = Gate::new();
+    let show = move |opened: Opened| {
+        found.send(opened.outlet.expect("the flow is revocable")).unwrap();
+        if opened.id > 1 {
+            stay();
+        }
+    };
+    let client = Client::start_with(Some(1 << 16), Sees::flows(show));
+    let (mut near, mut network) = client.new_pair(0);
+    let outlet = outlets.recv_timeout(PATIENCE).unwrap();
+    let other = client.new_pair(1);
+    gate.await_worker();
+    near.write_all(b"seen").unwrap();
+    assert_eq!(outlet.peek(7, 9), Ok(b"seen".to_vec()));
+    client.close_counted(0, Tally { written: 4, read: 0 });
+    gate.open();
+    assert_eq!(rest(&mut network), b"seen");
+    client.await_bits(0, DONE);
+    drop(other);
+    // The flow that `end` begins stays as well.
+    gate.open();
     client.end();
 }
