@@ -197,7 +197,7 @@ impl Revocable {
         if self.is_ours().is_err() {
             return;
         }
-        if self.line.socket().is_some_and(|socket| sock::close_is_reset(&socket)) {
+        if self.line.socket().is_some_and(|socket| sock::linger(&socket) == Some(0)) {
             self.line.outlet.clear();
         }
         let mut state = self.line.state();
@@ -293,7 +293,11 @@ impl Line {
             }
         }
         if state.closed {
-            *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            let socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(socket) = socket.filter(|socket| sock::linger(socket).is_some_and(|time| time > 0)) {
+                // The pump would wait in the close, and all others with it.
+                sock::set_no_linger(&socket);
+            }
         }
         state.closed
     }

@@ -194,9 +194,9 @@ pub fn has_hung_up(fd: BorrowedFd<'_>) -> bool {
     unsafe { libc::poll(&raw mut poll, 1, 0) == 1 && poll.revents & libc::POLLHUP != 0 }
 }
 
-/// Whether a close of this socket is a reset: SO_LINGER on, with no time.
+/// What SO_LINGER makes of a close: it waits for so many seconds; 0: it is a reset; None: neither.
 #[must_use]
-pub fn close_is_reset(fd: &OwnedFd) -> bool {
+pub fn linger(fd: &OwnedFd) -> Option<i32> {
     let mut linger = libc::linger { l_onoff: 0, l_linger: 0 };
     let mut length = socklen::<libc::linger>();
     // SAFETY: `linger` is as large as `length` says.
@@ -209,7 +209,18 @@ pub fn close_is_reset(fd: &OwnedFd) -> bool {
             &raw mut length,
         )
     };
-    result == 0 && linger.l_onoff != 0 && linger.l_linger == 0
+    (result == 0 && linger.l_onoff != 0).then_some(linger.l_linger)
+}
+
+/// A close does not wait from now on: the kernel sends what is unsent, as it does behind a close that has waited in vain.
+pub fn set_no_linger(fd: &OwnedFd) {
+    let off = libc::linger { l_onoff: 0, l_linger: 0 };
+    let at = (&raw const off).cast();
+    // SAFETY: a linger, of the length that is passed, is readable.
+    unsafe {
+        let length = socklen::<libc::linger>();
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, at, length);
+    }
 }
 
 /// Asks for room for many messages, as the shim does (the kernel gives what `net.core.wmem_max` allows): a burst fits.

@@ -104,8 +104,34 @@ fn a_close_ends_a_lock_and_with_linger_0_throws_away_what_waits() {
     }
 }
 
+/// The kernel waits in the last close, which is the pump's.
+#[test]
+fn a_socket_that_lingers_keeps_no_other_waiting() {
+    let (near, far) = connected();
+    let revocable = Revocable::new(near.as_fd(), 1 << 20).unwrap();
+    set_linger(&near, 10_000);
+    // Unsent to the end: the peer's window is smaller, and closed.
+    let data = pattern(100_000);
+    let size: libc::c_int = 32 * 1024;
+    let at = (&raw const size).cast();
+    // SAFETY: an int, of the length that is passed, is readable.
+    unsafe { libc::setsockopt(far.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, at, 4) };
+    append_all(&revocable, &data);
+    drop((revocable, near));
+    let (near, others_far) = connected();
+    let other = Revocable::new(near.as_fd(), 1 << 20).unwrap();
+    append_all(&other, b"served");
+    drop((other, near));
+    assert_eq!(rest(&others_far), b"served");
+    assert!(rest(&far) == data);
+}
+
 fn set_linger_0(socket: &TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set_linger(socket, 0);
+}
+
+fn set_linger(socket: &TcpStream, seconds: i32) {
+    let linger = libc::linger { l_onoff: 1, l_linger: seconds };
     let length = libc::socklen_t::try_from(size_of::<libc::linger>()).unwrap();
     let at = (&raw const linger).cast();
     // SAFETY: a whole linger is readable.

@@ -132,9 +132,14 @@ impl Worker {
             // An application that closes by word has no SO_LINGER on the real socket.
             let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
             let in_order = flow.origin().position == 0 && pair.is_some_and(|pair| pair.is_closed());
-            if reset || (!in_order && sock::close_is_reset(&flow.right)) {
+            let linger = if in_order { None } else { sock::linger(&flow.right) };
+            if reset || linger == Some(0) {
                 sock::reset(&flow.right);
             } else {
+                if linger.is_some() {
+                    // The worker would wait in the close, and all others with it.
+                    sock::set_no_linger(&flow.right);
+                }
                 sock::shutdown_write(&flow.right);
             }
         }

@@ -170,9 +170,13 @@ impl Module {
         Self { shared, orders, waker, thread, registration }
     }
 
-    fn drain(&self, time: Duration) {
-        self.orders.send(Order::Drain(Instant::now() + time)).unwrap();
+    fn tell(&self, order: Order) {
+        self.orders.send(order).unwrap();
         self.waker.ring();
+    }
+
+    fn drain(&self, time: Duration) {
+        self.tell(Order::Drain(Instant::now() + time));
     }
 
     /// Ends the worker, which must have no flow left, and gives what it counted.
@@ -241,8 +245,7 @@ impl Running {
     /// Read from the applications, by all flows.
     fn bytes_on_their_way(&self) -> u64 {
         let (sender, answer) = channel();
-        self.module.orders.send(Order::List(sender)).unwrap();
-        self.module.waker.ring();
+        self.module.tell(Order::List(sender));
         let flows = answer.recv_timeout(PATIENCE).unwrap();
         flows.iter().map(|flow| flow["bytes_outbound"].as_u64().unwrap()).sum()
     }
@@ -451,6 +454,28 @@ fn an_application_that_resets_never_ends_in_order() {
     running.end();
 }
 
+/// The kernel waits in the last close, which is the module's, for as long as the application has said.
+#[test]
+fn an_application_that_lingers_keeps_no_other_waiting() {
+    let running = Running::start(1 << 16);
+    let (network, real) = running.accept();
+    set_linger(&real, 10_000);
+    // All of it is the kernel's when the worker closes, and the network takes little.
+    set_buffer(&real, libc::SO_SNDBUF, 1 << 20);
+    set_buffer(&network, libc::SO_RCVBUF, 32 << 10);
+    let mut application = running.steal(real);
+    let data = pattern(400_000);
+    application.write_all(&data).unwrap();
+    drop(application);
+    wait_until("its end", || count(&running.shared.receiver.stats.ended) == 1);
+    let (mut other, mut others_network) = running.connect();
+    other.write_all(b"served").unwrap();
+    drop(other);
+    assert_eq!(rest(&mut others_network), b"served");
+    assert!(rest(&mut &network) == data);
+    running.end();
+}
+
 /// What a shim would tell: the error that the worker has met, or the kernel still has.
 fn error_left_on(real: &TcpStream) -> Option<i32> {
     let kept = real.take_error().unwrap().and_then(|error| error.raw_os_error());
@@ -459,10 +484,21 @@ fn error_left_on(real: &TcpStream) -> Option<i32> {
 }
 
 fn set_linger_0(socket: &TcpStream) {
-    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    set_linger(socket, 0);
+}
+
+fn set_linger(socket: &TcpStream, seconds: i32) {
+    let linger = libc::linger { l_onoff: 1, l_linger: seconds };
     let (at, size) = ((&raw const linger).cast(), size_of_val(&linger) as libc::socklen_t);
     // SAFETY: `linger` is as large as `size` says.
     let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, at, size) };
+    assert_eq!(result, 0);
+}
+
+fn set_buffer(socket: &TcpStream, option: libc::c_int, bytes: libc::c_int) {
+    let (at, size) = ((&raw const bytes).cast(), size_of_val(&bytes) as libc::socklen_t);
+    // SAFETY: an int, of the length that is passed, is readable.
+    let result = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, at, size) };
     assert_eq!(result, 0);
 }
 

@@ -30,11 +30,7 @@ fn outlet(outlets: &Outlets) -> Arc<Outlet> {
 
 /// The peer takes little that it does not read.
 fn narrow(network: &TcpStream) {
-    let size: libc::c_int = 32 * 1024;
-    let at = (&raw const size).cast();
-    // SAFETY: an int, of the length that is passed, is readable.
-    let result = unsafe { libc::setsockopt(network.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUF, at, 4) };
-    assert_eq!(result, 0);
+    set_buffer(network, libc::SO_RCVBUF, 32 * 1024);
 }
 
 #[test]

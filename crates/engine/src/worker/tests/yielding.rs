@@ -181,11 +181,6 @@ fn each(test: impl Fn(&[&str], Pairs)) {
 }
 
 impl Module {
-    fn tell(&self, order: Order) {
-        self.orders.send(order).unwrap();
-        self.waker.ring();
-    }
-
     /// Read from the network, by all flows.
     fn bytes_inbound(&self) -> u64 {
         let (sender, answer) = channel();
