@@ -69,14 +69,19 @@ impl Worker {
         self.flows.get_mut(key).is_some_and(|flow| flow.yielding.is_some())
     }
 
-    /// What a hook on data has returned goes to the modules that replace this one: it is not in hand any more.
+    /// What a hook on data has returned is not in hand any more: it goes to the modules that replace this one; where this one stays,
+    /// and the order has to wait, it waits as well.
     pub(super) fn take_along(&mut self, key: u64, way: Way, is_out: bool, in_hand: &mut usize) {
-        let order = self.flows.get_mut(key).and_then(|flow| flow.yielding.as_mut());
-        if let Some(order) = order.filter(|order| order.place == Place::Replace) {
-            let bytes = if is_out { &self.out[..*in_hand] } else { &self.scratch[..*in_hand] };
-            order.held[way as usize].extend_from_slice(bytes);
-            *in_hand = 0;
+        let Some(flow) = self.flows.get_mut(key) else { return };
+        let has_to_wait = flow.is_being_yanked();
+        let Some(order) = &mut flow.yielding else { return };
+        let bytes = if is_out { &self.out[..*in_hand] } else { &self.scratch[..*in_hand] };
+        match order.place {
+            Place::Replace => order.held[way as usize].extend_from_slice(bytes),
+            Place::Left | Place::Right if has_to_wait => flow.machine.pass(way, bytes),
+            Place::Left | Place::Right => return,
         }
+        *in_hand = 0;
     }
 
     /// Shows a module what came from the network and has passed before it was there; what it makes of that is dropped. Whether
