@@ -56,7 +56,7 @@ counters! {
     PairsNew = 17, "pairs_new";
     /// Flows that got a pair which had carried another.
     PairsReused = 18, "pairs_reused";
-    /// Pairs closed with their flow: the network's end was shown on them first, or their module has yielded it.
+    /// Pairs closed with their flow: the network's end was shown on them first, or their module has yielded it, or held its bytes.
     PairsDirty = 19, "pairs_dirty";
     /// Pairs closed with their flow: bytes lay unread in them.
     PairsUnread = 20, "pairs_unread";

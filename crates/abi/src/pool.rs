@@ -20,7 +20,7 @@ pub const ACCEPTED: u32 = 2;
 pub const CLOSED: u32 = 1;
 /// Client: taken out of the pool; the flow ends by the end of its near socket, and the pair with it.
 pub const ORDINARY: u32 = 2;
-/// Module: left was half-closed or closed, since the network's end had to be shown.
+/// Module: left was half-closed or closed, since the network's end had to be shown, or the client's close is to be heard from left.
 pub const DIRTY: u32 = 4;
 /// Module: everything was read, nothing more will be written: the pair is the client's.
 pub const DONE: u32 = 8;

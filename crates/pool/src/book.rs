@@ -51,7 +51,7 @@ pub struct Tally {
 /// Why a pair cannot be used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The module had shown the network's end on it.
+    /// The module had shown the network's end on it, or held its bytes.
     Dirty,
     /// Bytes lay unread in it.
     Unread,

@@ -9,7 +9,7 @@
 //! | | | `FREE` | module ([`word::withdraw`]): it needs the descriptor |
 //! | `0` | flow | `CLOSED` | client ([`word::close`]): all was written, nothing more will be read |
 //! | | | `ORDINARY` | client ([`word::ordinary`]): near was duplicated, half-closed, or is to be reset |
-//! | | | `DIRTY` | module ([`word::half_close`]): the network's end has to be shown on left |
+//! | | | `DIRTY` | module ([`word::half_close`]): the network's end has to be shown on left, or the close be heard from it |
 //! | | | `DIRTY FREE` | module ([`word::free`]): left is closed |
 //! | `CLOSED` | module | `DONE` | module ([`word::done`]): everything was read from left, and nothing written lies unread |
 //! | | | `DIRTY FREE` | module: otherwise; left is closed |

@@ -79,7 +79,7 @@ pub fn is_closed_now(word: &AtomicU32) -> bool {
     is_closed(word)
 }
 
-/// The end has to be shown on left. False: the client was first, there is nobody to be shown it.
+/// The end has to be shown on left, or the client's to be heard from it. False: the client was first.
 #[must_use]
 pub fn half_close(word: &AtomicU32) -> bool {
     word.fetch_or(DIRTY, Ordering::AcqRel) & (CLOSED | ORDINARY) != CLOSED

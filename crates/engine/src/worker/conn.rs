@@ -41,8 +41,10 @@ pub struct Pair {
     closed: bool,
     /// Closed, with bytes unread that were meant for the application.
     unread: bool,
-    /// The network's end was shown: the flow ends the ordinary way.
+    /// The word says so: the flow ends the ordinary way.
     dirty: bool,
+    /// The network's end was shown.
+    shown: bool,
     /// Bytes read from it and written to it, since it was made.
     taken: u32,
     given: u32,
@@ -70,7 +72,7 @@ impl Pair {
     /// A pair without a flow.
     pub fn new(left: OwnedFd, seat: Option<Seat>) -> Self {
         let early = Ready::default();
-        let (room, hung_up, closed, unread, dirty) = (false, false, false, false, false);
+        let (room, hung_up, closed, unread, dirty, shown) = (false, false, false, false, false, false);
         let (taken, given) = (0, 0);
         Self {
             left,
@@ -82,6 +84,7 @@ impl Pair {
             closed,
             unread,
             dirty,
+            shown,
             taken,
             given,
             inode: None,
@@ -170,14 +173,23 @@ impl Pair {
 
     /// Shows the application the network's end; or is told that the application has closed before.
     pub fn half_close(&mut self) -> Option<Ready> {
-        if let Some(seat) = &self.seat {
-            if !word::half_close(seat.word()) {
-                return self.heed();
+        let closed = self.leave_word();
+        if self.dirty {
+            self.shown = true;
+            sock::shutdown_write(&self.left);
+        }
+        closed
+    }
+
+    /// From here on the client's close is heard by its socket, whatever lies unread in it; or the client has closed before.
+    pub fn leave_word(&mut self) -> Option<Ready> {
+        match &self.seat {
+            Some(seat) if !self.dirty && !word::half_close(seat.word()) => self.heed(),
+            _ => {
+                self.dirty = true;
+                None
             }
         }
-        self.dirty = true;
-        sock::shutdown_write(&self.left);
-        None
     }
 
     /// The flow is over. Whether the pair can carry another: the client has closed by word, everything was read
@@ -206,7 +218,7 @@ impl Pair {
             return false;
         }
         if let Some(seat) = &self.seat {
-            if !word::half_close(seat.word()) {
+            if !self.dirty && !word::half_close(seat.word()) {
                 return false;
             }
             word::free(seat.word());
@@ -221,7 +233,7 @@ impl Pair {
 
     /// Closes it, then tells the client.
     pub fn free(self) {
-        if self.dirty {
+        if self.shown {
             // A reader that has been shown the end hears of no reset after it. A close before all was read would be one.
             sock::discard_unread(&self.left);
         }

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::Sender;
 use std::sync::Arc;
 
-use super::conn::Flow;
+use super::conn::{Flow, Pair};
 use super::Worker;
 use crate::error::{Error, Result};
 use crate::flow::{Ready, Side, Way};
@@ -295,8 +295,15 @@ impl Worker {
         Stats::add(&self.shared.receiver.stats.bytes_yanked, taken as u64);
         let Some(flow) = self.flows.get_mut(key) else { return };
         flow.yanked += taken as u64;
-        if hold && !flow.machine.left_is_gone() {
-            return;
+        if hold {
+            // A client that closes by word does not ring where bytes are unread: they would be read, but for the lock.
+            let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
+            if let Some(closed) = pair.and_then(Pair::leave_word) {
+                flow.machine.ready(Side::Left, closed);
+            }
+            if !flow.machine.left_is_gone() {
+                return;
+            }
         }
         if flow.yielding.is_some() && !self.hand_over(key) {
             return;

@@ -7,6 +7,7 @@ use modnet_abi::pool::{ACCEPTED, CLOSED, DIRTY, DONE, FREE, ORDINARY, SLOTS};
 use modnet_pool::{bell, word, Shared as _, Tally};
 
 use super::*;
+use crate::revoke::peer;
 use crate::steal::page::Page;
 use crate::steal::tests::Shim;
 
@@ -78,6 +79,26 @@ impl Client {
         if is_read && bell::ring(&*self.page, slot) {
             self.bell.ring();
         }
+    }
+
+    /// Somebody takes bytes back of what the pair of `near` has brought: the flow, which is frozen.
+    fn freeze(&self, near: &UnixStream) -> u64 {
+        let ino = peer::of(peer::inode(near.as_fd()).unwrap()).unwrap();
+        loop {
+            let (answer, found) = channel();
+            self.module.tell(Order::Yank(Ask::Take { ino, session: 7, length: 1, answer }));
+            match found.recv_timeout(PATIENCE).unwrap() {
+                Some(Ok(Found::Ready(flow, _))) => return flow,
+                // It is still on its way.
+                None => std::thread::yield_now(),
+                Some(_) => panic!("it cannot be held"),
+            }
+        }
+    }
+
+    /// He takes none, and holds them from now on.
+    fn hold(&self, flow: u64) {
+        self.module.tell(Order::Yank(Ask::Settle { flow, session: 7, taken: 0, hold: true }));
     }
 
     fn bits(&self, slot: usize) -> u32 {
@@ -360,5 +381,32 @@ fn a_close_behind_what_was_looked_at_ahead_of_the_worker_is_heard() {
     drop(other);
     // The flow that `end` begins stays as well.
     gate.open();
+    client.end();
+}
+
+/// As with any socket: what lies unread, and is not read under a lock, keeps nobody from hearing of the close.
+#[test]
+fn a_lock_ends_with_the_clients_close_whatever_it_has_left_to_read() {
+    let client = Client::start();
+    for closes_first in [false, true] {
+        let (mut near, mut network) = client.new_pair(0);
+        let flow = client.freeze(&near);
+        if !closes_first {
+            client.hold(flow);
+            until("the client is to close its socket", || client.bits(0) == DIRTY);
+        }
+        near.write_all(b"held").unwrap();
+        assert_eq!(word::close(client.page.word(0), false), closes_first);
+        if closes_first {
+            client.hold(flow);
+            assert_eq!(rest(&mut network), b"held");
+            client.await_bits(0, DONE);
+        }
+        drop(near);
+        if !closes_first {
+            assert_eq!(rest(&mut network), b"held");
+        }
+        until("the pair is freed", || client.bits(0) & FREE != 0);
+    }
     client.end();
 }
