@@ -167,8 +167,8 @@ enum Passed {
     Bytes { count: usize, gone: usize },
     /// Reading has found this.
     Read(Outcome),
-    /// Sending has.
-    Sent(Outcome),
+    /// So many were read, and sending has found this: they are lost, with the connection.
+    Sent { count: usize, outcome: Outcome },
 }
 
 /// Appends what the pair has, at most `most` bytes, or lets it pass, or leaves it. What reading has found and how much was
@@ -264,7 +264,9 @@ fn pass(
                 found = Some(outcome);
                 break;
             }
-            Some(Passed::Sent(outcome)) => {
+            Some(Passed::Sent { count, outcome }) => {
+                pair.took(count);
+                flow.machine.kept(way, count, count);
                 // The pipe, which is not empty, goes.
                 match outcome {
                     Outcome::Broken(errno) => flow.broken(way.destination(), false, errno),
@@ -293,7 +295,7 @@ fn splice(pipe: &Pipe, from: &OwnedFd, to: &OwnedFd, most: usize) -> (Vec<u8>, P
         Outcome::Bytes(gone) if gone == count => (Vec::new(), Passed::Bytes { count, gone }),
         Outcome::Bytes(gone) => (pipe.read(count - gone), Passed::Bytes { count, gone }),
         Outcome::Again => (pipe.read(count), Passed::Bytes { count, gone: 0 }),
-        other => (Vec::new(), Passed::Sent(other)),
+        outcome => (Vec::new(), Passed::Sent { count, outcome }),
     }
 }
 

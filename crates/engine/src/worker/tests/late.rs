@@ -1,9 +1,17 @@
 //! Flows whose outbound bytes may be revoked, with real sockets.
 
+use modnet_abi::pool::SLOTS;
 use modnet_inspect::sample;
+use modnet_pool::Shared as _;
 use modnet_revoke::queue::outlet::Outlet;
 
 use super::*;
+use crate::flow::{Ready, Side};
+use crate::hooks::Origin;
+use crate::steal::page::Page;
+use crate::worker::conn::{Flow, Pair, Seat};
+use crate::worker::late::{append, Late, Means, Traffic};
+use crate::worker::pipe::Pipes;
 
 /// What the outlet may hold.
 const MOST: usize = 4 << 20;
@@ -222,4 +230,30 @@ fn what_is_looked_at_ahead_of_the_worker_arrives() {
     network.read_exact(&mut [0; 4]).unwrap();
     drop((application, network, other));
     running.end();
+}
+
+/// A client that counts waits for nothing but that number.
+#[test]
+fn what_was_read_for_a_destination_that_has_gone_is_counted() {
+    let (page, slot) = (Arc::new(Page::new().unwrap().0), SLOTS - 1);
+    let (mut near, left) = UnixStream::pair().unwrap();
+    let mut pair = Pair::new(left.into(), Some(Seat { pool: 1, slot, page: Arc::clone(&page) }));
+    let (right, _) = UnixStream::pair().unwrap();
+    let (chain, token) = (vec!["m".to_owned()], [0; 16]);
+    let origin =
+        Origin { application: 1, record: 1, chain, position: 0, until: 1, token, fail_closed: false };
+    let mut flow = Flow::new(1, Arc::new(origin), right.into(), false, Wants::default(), 1 << 18);
+    let outlet = Arc::new(Outlet::new(Box::new(|_| ())));
+    flow.machine.bind_late(Arc::clone(&outlet), MOST);
+    flow.late = Some(Box::new(Late::new(outlet)));
+    near.write_all(&pattern(100_000)).unwrap();
+    flow.machine.ready(Side::Left, Ready { readable: true, ..Ready::default() });
+    let (mut pipes, mut scratch, mut traffic) = (Pipes::new(1), [0; 1024], Traffic::default());
+    let mut means = Means { pipes: &mut pipes, scratch: &mut scratch, traffic: &mut traffic, now: 0 };
+    assert!(append(&mut flow, &mut pair, usize::MAX, &mut means).is_none());
+    assert!(flow.machine.right_is_gone());
+    let taken = 100_000 - sock::unread(pair.left.as_fd()).unwrap();
+    assert!(taken > 0);
+    assert_eq!(page.taken(slot).load(Ordering::Relaxed) as usize, taken);
+    assert_eq!(flow.machine.bytes()[Way::Outbound as usize], taken as u64);
 }
