@@ -5,15 +5,22 @@
 //! a steal queue is short, and what a module holds is not. (Writing them into a new pair first was rejected: what lies in the
 //! socket itself could not follow them without somebody who goes on passing it.)
 //!
-//! Rules: what a message says about lengths is compared with the file before anything is allocated.
+//! Rules: what a message says about lengths is compared with the file before anything is allocated. The file is one in memory, so
+//! that reading it does not wait; it is whole, since holes cost who sends them nothing; and it is no larger than [`MOST`].
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 
 use modnet_abi::steal::{Yielded, LEFT_UNREAD, WITH_BYTES};
 
 use super::page;
+
+/// Bytes that no module holds of one flow.
+const MOST: u64 = 1 << 30;
+/// What [`MetadataExt::blocks`] counts.
+const BLOCK: u64 = 512;
 
 /// The bytes of one socket.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,7 +89,11 @@ impl Carried {
             return if all == Some(0) { Ok(carried) } else { Err(wrong()) };
         };
         let mut file = File::from(file);
-        if all != Some(file.metadata()?.len()) {
+        let metadata = file.metadata()?;
+        let (length, held) = (metadata.len(), metadata.blocks().saturating_mul(BLOCK));
+        // SAFETY: no memory is passed.
+        let is_memory = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) } >= 0;
+        if !is_memory || all != Some(length) || length > held.min(MOST) {
             return Err(wrong());
         }
         file.rewind()?;
@@ -123,6 +134,11 @@ mod tests {
 
     #[test]
     fn lengths_that_are_not_those_of_the_file_are_refused() {
+        let sparse = page::memory(c"sparse").unwrap();
+        sparse.set_len(1 << 46).unwrap();
+        let said = Yielded { flags: WITH_BYTES, lengths: [1 << 46, 0, 0, 0, 0], ..Yielded::default() };
+        let error = Carried::unpack(&said, Some(sparse.into())).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EPROTO), "nothing was written");
         for lengths in [[3, 0, 100_000, 2, 5], [3, 0, 100_000, 3, 6], [u64::MAX, 0, 1, 0, 0], [0; 5]] {
             let (said, file) = some().pack().unwrap();
             let error = Carried::unpack(&Yielded { lengths, ..said }, file).unwrap_err();
