@@ -14,6 +14,9 @@ use modnet_abi::steal::{
 
 /// Messages taken in one call: a burst of accepts.
 const BATCH: usize = 32;
+/// Batches of one sender in a turn: an accept burst. Where there is more the poller says so again, when the others have had their
+/// turns: who sends without pause keeps nobody.
+pub const BATCHES: usize = 4;
 /// Longest message.
 const BYTES: usize =
     if HELLO_BYTES > MAX_ENTRIES * ENTRY_BYTES { HELLO_BYTES } else { MAX_ENTRIES * ENTRY_BYTES };

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::inbox::{Inbox, State as Answer};
+use super::inbox::{Inbox, State as Answer, BATCHES};
 use super::{Client, Left, Receiver, Stolen};
 use crate::calls::relay::sides;
 use crate::calls::state::remember;
@@ -112,7 +112,8 @@ impl Queue {
             if let Some(client) = state.clients.get(&key) {
                 client.close_entrance();
             }
-            state.hear(key, receiver);
+            // It can send no more.
+            while state.hear(key, receiver) == Answer::More {}
             state.clients.remove(&key);
         }
         state.set_bell();
@@ -138,12 +139,12 @@ impl State {
             match self.poller.event(index).token {
                 LISTENER => found = self.accept(),
                 KEPT => {}
-                key => self.hear(key, receiver),
+                key => _ = self.hear(key, receiver),
             }
         }
         // Whoever has just come in has said something already: a shim connects in order to send.
         for key in first..self.next {
-            self.hear(key, receiver);
+            let _ = self.hear(key, receiver);
         }
         found
     }
@@ -167,14 +168,16 @@ impl State {
         }
     }
 
-    fn hear(&mut self, key: u64, receiver: &Receiver) {
-        let Some(client) = self.clients.get_mut(&key) else { return };
-        let state = loop {
-            let state = client.receive(&mut self.inbox, receiver, &mut self.received, usize::MAX);
+    /// Takes what a client has sent, as much as in a worker's turn.
+    fn hear(&mut self, key: u64, receiver: &Receiver) -> Answer {
+        let Some(client) = self.clients.get_mut(&key) else { return Answer::Gone };
+        let mut state = Answer::More;
+        for _ in 0..BATCHES {
+            state = client.receive(&mut self.inbox, receiver, &mut self.received, usize::MAX);
             if state != Answer::More {
-                break state;
+                break;
             }
-        };
+        }
         drop(client.take_refused());
         if state == Answer::Gone {
             self.clients.remove(&key);
@@ -197,6 +200,7 @@ impl State {
                 Err(_) => Stats::add(&receiver.stats.no_descriptor, 1),
             }
         }
+        state
     }
 
     fn set_bell(&mut self) {

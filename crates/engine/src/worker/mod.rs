@@ -50,7 +50,7 @@ use crate::registry::entrance::Entrance;
 use crate::registry::socket;
 use crate::stats::Stats;
 use crate::steal::doors::Doors;
-use crate::steal::inbox::{Inbox, State};
+use crate::steal::inbox::{Inbox, State, BATCHES};
 use crate::steal::{Client, Receiver, Stolen};
 use conn::{Flow, Pair};
 use late::{Touched, Traffic};
@@ -319,7 +319,7 @@ impl Worker {
     }
 
     fn receive(&mut self, key: u64) {
-        loop {
+        for _ in 0..BATCHES {
             if self.messages() == 0 {
                 self.relieve();
             }

@@ -120,6 +120,50 @@ impl Gate {
     }
 }
 
+/// A worker whose steps the test takes.
+struct Idle {
+    worker: Worker,
+    orders: Sender<Order>,
+    registration: Registration,
+}
+
+impl Idle {
+    /// `bounds`: see [`Module::start_with`].
+    fn new(
+        runtime: &Runtime,
+        name: &str,
+        pairs: Pairs,
+        bounds: (usize, Option<usize>),
+        hooks: Arc<dyn Hooks>,
+    ) -> Self {
+        let (send_queue, revocable) = bounds;
+        let mut registration = Registration::bind(runtime, name, &[0]).unwrap();
+        let (runtime, name) = (runtime.clone(), name.to_owned());
+        let receiver = Receiver {
+            runtime,
+            name,
+            stats: Arc::default(),
+            pairs,
+            spare: Arc::default(),
+            keeps_real: hooks.wants().any(),
+        };
+        let shared = Shared {
+            receiver,
+            hooks,
+            send_queue,
+            revocable,
+            workers: 1,
+            flows: AtomicU64::new(0),
+            next_id: AtomicU64::new(1),
+        };
+        let (orders, listening) = channel();
+        let queues = std::mem::take(&mut registration.queues);
+        let waker = Arc::new(Waker::new().unwrap());
+        let worker = Worker::new(Arc::new(shared), queues, listening, waker).unwrap();
+        Self { worker, orders, registration }
+    }
+}
+
 /// A worker of a registered module.
 struct Module {
     shared: Arc<Shared>,
@@ -142,30 +186,8 @@ impl Module {
         bounds: (usize, Option<usize>),
         hooks: Arc<dyn Hooks>,
     ) -> Self {
-        let (send_queue, revocable) = bounds;
-        let mut registration = Registration::bind(runtime, name, &[0]).unwrap();
-        let (runtime, name) = (runtime.clone(), name.to_owned());
-        let receiver = Receiver {
-            runtime,
-            name,
-            stats: Arc::default(),
-            pairs,
-            spare: Arc::default(),
-            keeps_real: hooks.wants().any(),
-        };
-        let shared = Arc::new(Shared {
-            receiver,
-            hooks,
-            send_queue,
-            revocable,
-            workers: 1,
-            flows: AtomicU64::new(0),
-            next_id: AtomicU64::new(1),
-        });
-        let (orders, listening) = channel();
-        let waker = Arc::new(Waker::new().unwrap());
-        let queues = std::mem::take(&mut registration.queues);
-        let worker = Worker::new(Arc::clone(&shared), queues, listening, Arc::clone(&waker)).unwrap();
+        let Idle { worker, orders, registration } = Idle::new(runtime, name, pairs, bounds, hooks);
+        let (shared, waker) = (Arc::clone(&worker.shared), Arc::clone(&worker.waker));
         let thread = std::thread::spawn(move || worker.run());
         Self { shared, orders, waker, thread, registration }
     }
@@ -560,6 +582,25 @@ fn a_sender_without_pause_still_hears_its_peer() {
         reader.join().unwrap();
     });
     running.end();
+}
+
+#[test]
+fn a_client_that_sends_without_pause_leaves_the_others_their_turn() {
+    let scratch = Scratch::new();
+    let (runtime, bounds) = (scratch.runtime(), (1 << 16, None));
+    let mut idle = Idle::new(&runtime, "m", Pairs::Fresh, bounds, Arc::new(Forward));
+    let worker = &mut idle.worker;
+    let shim = crate::steal::tests::Shim::connect(&runtime, &["m"]);
+    for _ in 0..200 {
+        shim.say_nonsense();
+    }
+    worker.accept(0);
+    let key = worker.clients.keys()[0];
+    let seen = |worker: &Worker| count(&worker.shared.receiver.stats.not_understood);
+    worker.receive(key);
+    assert!((32..200).contains(&seen(worker)), "{}", seen(worker));
+    worker.receive(key);
+    assert_eq!(seen(worker), 200);
 }
 
 #[test]
