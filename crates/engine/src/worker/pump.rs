@@ -50,7 +50,10 @@ impl Worker {
             if let Some(now) = now {
                 flow.machine.at(now);
             }
-            let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else { return };
+            let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) else {
+                // The pair that was to take the place of its former one could not be watched.
+                return self.end(key, true);
+            };
             match flow.machine.next() {
                 command @ (Command::Read(way, most) | Command::Append(way, most)) => {
                     if reads >= TURN {

@@ -603,6 +603,28 @@ fn a_client_that_sends_without_pause_leaves_the_others_their_turn() {
     assert_eq!(seen(worker), 200);
 }
 
+/// Its new pair could not be watched.
+#[test]
+fn a_flow_that_has_lost_its_pair_ends() {
+    let scratch = Scratch::new();
+    let (runtime, bounds) = (scratch.runtime(), (1 << 16, None));
+    let mut idle = Idle::new(&runtime, "m", Pairs::Fresh, bounds, Arc::new(Forward));
+    let worker = &mut idle.worker;
+    let (real, mut network) = connection(&TcpListener::bind("127.0.0.1:0").unwrap());
+    let (_application, left) = UnixStream::pair().unwrap();
+    let shim = crate::steal::tests::Shim::connect(&runtime, &["m"]);
+    shim.steal(left.into(), real.into());
+    worker.accept(0);
+    worker.receive(worker.clients.keys()[0]);
+    let key = worker.flows.keys()[0];
+    let flow = worker.flows.get_mut(key).unwrap();
+    flow.pair = None;
+    flow.machine.reset();
+    worker.pump(key);
+    assert!(worker.flows.is_empty());
+    assert_eq!(network.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+}
+
 #[test]
 fn when_the_time_to_drain_is_over_flows_are_cut_and_counted() {
     let running = Running::start(1 << 16);
