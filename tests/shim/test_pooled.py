@@ -134,6 +134,21 @@ thread.start()
 state = lambda: open(f"/proc/self/task/{thread.native_id}/syscall").read().split()[0]
 while state() != "0": pass
 os.close(conn.detach())
+"""
+        + OTHERS
+        + """
+thread.join()
+out(got)
+""",
+        OTHERS_STEPS,
+    )
+    # As natively: the read goes on with its own connection until that ends.
+    assert said == ["=([b''],)"]
+    assert host.pairs["busy"] == 1, host.pairs
+
+
+# Flows on whatever pairs there are now, while the client of the one before still stands; then it ends.
+OTHERS = """
 sync("over?")
 later = []
 for _ in range(8):
@@ -141,17 +156,22 @@ for _ in range(8):
     sync("x")
     assert later[-1].recv(1) == b"x"
 sync("end")
-thread.join()
-out(got)
-""",
-        {"over?": lambda s: kept.append(s), "x": send(b"x"), "end": lambda s: kept.pop().close()},
-    )
-    # As natively: the read goes on with its own connection until that ends.
-    assert said == ["=([b''],)"]
-    assert host.pairs["busy"] == 1, host.pairs
-
-
+"""
+OTHERS_STEPS = {"over?": lambda s: kept.append(s), "x": send(b"x"), "end": lambda s: kept.pop().close()}
 kept: list = []
+
+
+def test_a_read_that_begins_in_the_middle_of_the_close_gets_nothing_of_the_next_flow(
+    host: Host, compiled: Callable[..., Path]
+) -> None:
+    library = compiled("closing", "-shared", "-fPIC", "-pthread", suffix=".so")
+    said = host.pooled(
+        f"closing = ctypes.CDLL({str(library)!r}); closing.what_it_read.restype = ctypes.c_long"
+        "\nassert closing.close_beside_a_read(conn.detach()) == 0" + OTHERS + "out(closing.what_it_read())",
+        OTHERS_STEPS,
+    )
+    assert said == ["=(0,)"]
+    assert host.pairs["busy"] == 1, host.pairs
 
 
 def test_io_uring_of_a_library_that_was_loaded_late(host: Host, compiled: Callable[..., Path]) -> None:

@@ -34,7 +34,7 @@ struct Slot {
     /// SO_COOKIE of the intermediate socket, or of the listener.
     cookie: AtomicU64,
     flags: AtomicU32,
-    /// See `pool`; 0: none, the pair ends with its descriptor.
+    /// See `pool`; 0: none, the pair ends with its descriptor; [`LEAVING`].
     seat: AtomicU32,
     /// The epoll set that it is in, plus 1; 0: none; [`SEVERAL`].
     watcher: AtomicU32,
@@ -44,6 +44,8 @@ struct Slot {
 
 const _: () = assert!(size_of::<Slot>() == 24);
 
+/// The seat was taken by who closes the descriptor, which is open still.
+const LEAVING: u32 = u32::MAX;
 /// In more epoll sets than one: which, is not known.
 const SEVERAL: u32 = u32::MAX;
 
@@ -102,7 +104,26 @@ pub fn seat(fd: i32) -> u32 {
 
 /// Takes the seat out; whoever gets one has it alone.
 pub fn take_seat(fd: i32) -> u32 {
-    slot(fd).map_or(0, |slot| slot.seat.swap(0, Ordering::AcqRel))
+    exchange_seat(fd, 0)
+}
+
+/// The same, of a descriptor that is about to be closed: a call that begins before that has happened is known to be inside. Then
+/// [`left`].
+pub fn leave_seat(fd: i32) -> u32 {
+    exchange_seat(fd, LEAVING)
+}
+
+/// After it was closed. (The number may be somebody else's by now.)
+pub fn left(fd: i32) {
+    if let Some(slot) = slot(fd) {
+        let _ = slot.seat.compare_exchange(LEAVING, 0, Ordering::AcqRel, Ordering::Relaxed);
+    }
+}
+
+fn exchange_seat(fd: i32, new: u32) -> u32 {
+    let Some(slot) = slot(fd) else { return 0 };
+    let is_one = |seat| (seat != 0 && seat != LEAVING).then_some(new);
+    slot.seat.fetch_update(Ordering::AcqRel, Ordering::Relaxed, is_one).unwrap_or(0)
 }
 
 /// In a fork's child: the seats are its parent's.

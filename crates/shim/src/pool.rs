@@ -280,7 +280,7 @@ pub struct Leaving {
 /// [`Leaving::finish`]. None: the pair ends with `fd`.
 pub fn leave(fd: i32) -> Option<Leaving> {
     let epoch = forks::epoch();
-    let seat = Seat::from_number(fds::take_seat(fd))?;
+    let seat = Seat::from_number(fds::leave_seat(fd))?;
     let reason = if fds::cookie(fd) != Some(fds::recorded_cookie(fd)) {
         Counter::PairsReplaced
     } else if !fds::leave_set(fd) {
@@ -291,6 +291,7 @@ pub fn leave(fd: i32) -> Option<Leaving> {
             None => Counter::PairsNoRoom,
         }
     };
+    fds::left(fd);
     seat.ordinary(reason);
     None
 }
@@ -306,6 +307,7 @@ impl Leaving {
         } else {
             None
         };
+        fds::left(fd);
         match reason {
             None => self.seat.close(self.near),
             Some(reason) => {
