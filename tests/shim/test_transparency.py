@@ -337,6 +337,20 @@ def test_linger(host: Host) -> None:
     )
 
 
+def test_linger_on_the_listener(host: Host) -> None:
+    """Set when the listener has been met already: what is accepted from then on ends by a reset."""
+    host.compare(
+        """
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        conn = connected(listener)
+        out(conn.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8))
+        conn.close()
+        sync("reset")
+        """,
+        {"reset": expect_reset},
+    )
+
+
 def test_socket_options(host: Host) -> None:
     host.compare(
         """

@@ -33,12 +33,25 @@ pub unsafe fn set(fd: c_int, level: c_int, name: c_int, value: *const c_void, le
         // SAFETY: the caller's.
         return unsafe { remember(fd, fds::CORK, value, len) };
     }
-    let Some(hidden) = fds::stolen(fd) else {
-        return if fds::is_listener(fd) { set_on_listener(fd, goes, on, value, len) } else { Answer::Native };
-    };
     // Of a pair that is closed by word the module knows that its close is no reset.
-    if matches!(goes, Goes::Intermediate | Goes::Both) || (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER)
-    {
+    let lingers = (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER);
+    let stays = lingers || matches!(goes, Goes::Intermediate | Goes::Both);
+    let Some(hidden) = fds::stolen(fd) else {
+        return match goes {
+            _ if !fds::is_listener(fd) => Answer::Native,
+            // What is accepted from now on inherits it.
+            _ if stays => {
+                let result = on(fd);
+                listener::changed(fd);
+                result.into()
+            }
+            // SAFETY: the caller's.
+            Goes::Remembered(bit) => unsafe { remember(fd, bit, value, len) },
+            Goes::Declined(error) => decline(error),
+            _ => Answer::Native,
+        };
+    };
+    if stays {
         pool::unpool(fd, Counter::PairsOptions);
     }
     match goes {
@@ -54,26 +67,6 @@ pub unsafe fn set(fd: c_int, level: c_int, name: c_int, value: *const c_void, le
         Goes::Remembered(bit) => unsafe { remember(fd, bit, value, len) },
         Goes::Declined(error) => decline(error),
         _ => on(hidden).into(),
-    }
-}
-
-fn set_on_listener(
-    fd: c_int,
-    goes: Goes,
-    on: impl Fn(c_int) -> sys::Result<usize>,
-    value: *const c_void,
-    len: socklen_t,
-) -> Answer {
-    match goes {
-        // SAFETY: value and len are the application's, as setsockopt demands.
-        Goes::Remembered(bit) => unsafe { remember(fd, bit, value, len) },
-        Goes::Declined(error) => decline(error),
-        Goes::Intermediate | Goes::Both => {
-            let result = on(fd);
-            listener::changed(fd);
-            result.into()
-        }
-        _ => Answer::Native,
     }
 }
 
