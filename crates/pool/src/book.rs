@@ -243,13 +243,20 @@ impl Book {
 
     /// Looks at up to `most` pending slots: what the module has given back becomes idle or unused.
     pub fn harvest(&self, shared: &impl Shared, system: &impl System, most: usize) {
+        if self.look(shared, system, most) {
+            self.check_end(system);
+        }
+    }
+
+    /// Whether anything was pending.
+    fn look(&self, shared: &impl Shared, system: &impl System, most: usize) -> bool {
         let mut first = None;
         for _ in 0..most {
-            let Some(slot) = self.pending.remove_any(self.hand.load(Ordering::Relaxed)) else { return };
+            let Some(slot) = self.pending.remove_any(self.hand.load(Ordering::Relaxed)) else { break };
             if first == Some(slot) {
                 // All were looked at.
                 self.pending.insert(slot);
-                return;
+                break;
             }
             first = first.or(Some(slot));
             self.hand.store((slot + 1) % SLOTS, Ordering::Relaxed);
@@ -271,7 +278,7 @@ impl Book {
                 }
             }
         }
-        self.check_end(system);
+        first.is_some()
     }
 
     /// Closes the idle pairs that were not needed since the last trim (`all`: every one), and what hangs. How many
@@ -308,6 +315,7 @@ impl Book {
             }
             self.pending.insert(slot);
         }
+        self.check_end(system);
         kept
     }
 

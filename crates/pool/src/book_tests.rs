@@ -400,3 +400,44 @@ fn who_counts_asks_nobody_what_was_read() {
         word::done(client.word(slot as u32));
     }
 }
+
+/// Another thread ends the book while this one has a slot in its hand: at the question that is asked of its socket.
+struct Ending<'a>(&'a Client);
+
+impl System for Ending<'_> {
+    fn close(&self, fd: i32) {
+        self.0.kernel.close(fd);
+    }
+    fn holds_bytes(&self, fd: i32) -> bool {
+        self.0.book.end(&self.0.kernel);
+        self.0.kernel.holds_bytes(fd)
+    }
+    fn is_unread(&self, fd: i32) -> bool {
+        self.0.kernel.is_unread(fd)
+    }
+    fn is_hung_up(&self, fd: i32) -> bool {
+        self.0.book.end(&self.0.kernel);
+        self.0.kernel.is_hung_up(fd)
+    }
+    fn ring(&self) {
+        self.0.kernel.ring();
+    }
+    fn count(&self, fate: Fate) {
+        self.0.kernel.count(fate);
+    }
+}
+
+#[test]
+fn an_end_that_comes_while_somebody_looks_leaves_no_socket_open() {
+    for is_done in [true, false] {
+        let mut client = Client::new();
+        let (lease, near, _) = client.begin();
+        let slot = lease.slot();
+        client.close(lease, near);
+        if is_done {
+            word::done(client.word(slot));
+        }
+        client.book.trim(&client.page, &Ending(&client), false);
+        assert_eq!((client.open(), client.book.kept()), (0, 0), "{is_done}");
+    }
+}
