@@ -138,8 +138,11 @@ impl Flow {
 
     /// A read of at most `asked` bytes went to the outlet, or to whoever takes bytes back.
     pub fn kept(&mut self, way: Way, count: usize, asked: usize) {
+        let skip = self.lane(way).skip;
         self.got(way, count, asked);
-        self.lane(way).hand = None;
+        let lane = self.lane(way);
+        // They pass no hook now: [`Flow::skip_some`] tells when they do.
+        (lane.hand, lane.skip) = (None, skip);
     }
 
     /// Instead of a read to the outlet: there is more than the destination has room for, and it can wait where it is. Until

@@ -9,6 +9,7 @@
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
 //! | [`turns`] | flows that have much to do, beside one that has little |
 //! | [`urgent`] | urgent data of the network's |
+//! | [`yanking`] | bytes that are taken back from before a module with hooks |
 //! | [`yielding`] | flows that go to other modules, from every place in a chain |
 //! | here | one worker with a pair of its own for each flow |
 
@@ -17,6 +18,7 @@ mod late;
 mod pooled;
 mod turns;
 mod urgent;
+mod yanking;
 mod yielding;
 
 use std::io::{ErrorKind, Read, Write};

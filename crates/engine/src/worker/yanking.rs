@@ -331,6 +331,11 @@ impl Worker {
         if !flow.machine.has_hook(Way::Outbound) {
             return flow.append(piece);
         }
+        let (passes, piece) = piece.split_at(flow.machine.skip_some(Way::Outbound, piece.len()));
+        flow.append(passes);
+        if piece.is_empty() {
+            return;
+        }
         self.scratch[..piece.len()].copy_from_slice(piece);
         let count = self.call_data(key, Way::Outbound, piece.len());
         let mut left = count.unwrap_or(piece.len());
