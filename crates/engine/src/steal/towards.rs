@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use modnet_abi::pool::{ACCEPTED, SLOTS};
@@ -24,12 +24,19 @@ pub struct Towards {
     page: Page,
     bell: Waker,
     book: Book,
-    /// What was counted of each slot's pair, while no flow has it: [`Tally::written`] above, [`Tally::read`] below.
-    tallies: Box<[AtomicU64]>,
+    /// What was counted of each slot's pair, while no flow has it.
+    tallies: Box<[Counted]>,
     stats: Arc<Stats>,
     /// Descriptors without a flow, of the whole process, and how many of them are here.
     spare: Arc<AtomicU64>,
     counted: AtomicUsize,
+}
+
+/// A [`Tally`], of which one flow at a time has the slot.
+#[derive(Debug, Default)]
+struct Counted {
+    written: AtomicU32,
+    read: AtomicU32,
 }
 
 impl Towards {
@@ -40,19 +47,19 @@ impl Towards {
     pub fn new(stats: Arc<Stats>, spare: Arc<AtomicU64>) -> io::Result<(Arc<Self>, OwnedFd)> {
         let (page, memory) = Page::new()?;
         let (bell, book, counted) = (Waker::new()?, Book::new(), AtomicUsize::new(0));
-        let tallies = (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
+        let tallies = (0..SLOTS).map(|_| Counted::default()).collect();
         Ok((Arc::new(Self { page, bell, book, tallies, stats, spare, counted }), memory))
     }
 
     fn tally(&self, lease: &Lease) -> Tally {
-        let both = self.tallies[lease.slot() as usize].load(Ordering::Relaxed);
-        #[allow(clippy::cast_possible_truncation)] // the lower half
-        Tally { written: (both >> 32) as u32, read: both as u32 }
+        let Counted { written, read } = &self.tallies[lease.slot() as usize];
+        Tally { written: written.load(Ordering::Relaxed), read: read.load(Ordering::Relaxed) }
     }
 
     fn keep(&self, lease: &Lease, tally: Tally) {
-        let both = u64::from(tally.written) << 32 | u64::from(tally.read);
-        self.tallies[lease.slot() as usize].store(both, Ordering::Relaxed);
+        let Counted { written, read } = &self.tallies[lease.slot() as usize];
+        written.store(tally.written, Ordering::Relaxed);
+        read.store(tally.read, Ordering::Relaxed);
     }
 
     /// The eventfd.
