@@ -328,6 +328,8 @@ pub struct Flow {
     pub timer: Option<u64>,
     /// When the module's hook is to be called, in the same.
     pub wake: Option<u64>,
+    /// The timer that is set for that: a module may put it off with every byte.
+    pub alarm: Option<u64>,
     origin: Arc<Origin>,
     opened_at: f64,
 }
@@ -366,6 +368,7 @@ impl Flow {
             late: None,
             timer: None,
             wake: None,
+            alarm: None,
             origin,
             opened_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |t| t.as_secs_f64()),
         }

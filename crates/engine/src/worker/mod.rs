@@ -439,6 +439,12 @@ impl Worker {
 
     /// A timer is due. One that was set earlier and has been replaced since is not the flow's any more.
     fn resume(&mut self, key: u64, now: u64) {
+        if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.alarm.is_some_and(|at| at <= now)) {
+            flow.alarm = flow.wake.filter(|at| *at > now);
+            if let Some(at) = flow.alarm {
+                self.timers.set(at, key);
+            }
+        }
         if let Some(flow) = self.flows.get_mut(key).filter(|flow| flow.wake.is_some_and(|at| at <= now)) {
             flow.wake = None;
             self.call_woken(key);

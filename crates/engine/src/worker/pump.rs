@@ -421,7 +421,10 @@ impl Worker {
         if let Some(after) = orders.wake {
             let at = now.saturating_add(after);
             flow.wake = Some(at);
-            self.timers.set(at, key);
+            if flow.alarm.is_none_or(|set| at < set) {
+                flow.alarm = Some(at);
+                self.timers.set(at, key);
+            }
         }
         // Where bytes may be taken back, the kernel is given less anyway.
         let is_late = flow.machine.outlet().is_some();

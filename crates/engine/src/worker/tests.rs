@@ -586,6 +586,17 @@ fn a_sender_without_pause_still_hears_its_peer() {
     running.end();
 }
 
+/// A worker's first flow, and its ends.
+fn flow_of(worker: &mut Worker, runtime: &Runtime) -> (u64, (UnixStream, TcpStream)) {
+    let (real, network) = connection(&TcpListener::bind("127.0.0.1:0").unwrap());
+    let (application, left) = UnixStream::pair().unwrap();
+    let shim = crate::steal::tests::Shim::connect(runtime, &["m"]);
+    shim.steal(left.into(), real.into());
+    worker.accept(0);
+    worker.receive(worker.clients.keys()[0]);
+    (worker.flows.keys()[0], (application, network))
+}
+
 #[test]
 fn a_client_that_sends_without_pause_leaves_the_others_their_turn() {
     let scratch = Scratch::new();
@@ -605,6 +616,25 @@ fn a_client_that_sends_without_pause_leaves_the_others_their_turn() {
     assert_eq!(seen(worker), 200);
 }
 
+#[test]
+fn a_wake_that_is_put_off_with_every_byte_is_one_timer() {
+    let scratch = Scratch::new();
+    let (runtime, bounds) = (scratch.runtime(), (1 << 16, None));
+    let mut idle = Idle::new(&runtime, "m", Pairs::Fresh, bounds, Arc::new(Forward));
+    let worker = &mut idle.worker;
+    let (key, _ends) = flow_of(worker, &runtime);
+    for hours in 1..100 {
+        let orders = Orders { wake: Some(hours * 3600 * 1_000_000_000), ..Orders::default() };
+        worker.settle(key, Verdict::Same, orders);
+    }
+    let first = worker.timers.due(u64::MAX).map(|key| (key, worker.timers.is_empty()));
+    assert_eq!(first, Some((key, true)));
+    // It comes at the first of those times, and is set to the last.
+    let before = worker.flows.get_mut(key).and_then(|flow| flow.wake);
+    worker.resume(key, 2 * 3600 * 1_000_000_000);
+    assert_eq!(worker.timers.next(), before);
+}
+
 /// Its new pair could not be watched.
 #[test]
 fn a_flow_that_has_lost_its_pair_ends() {
@@ -612,13 +642,7 @@ fn a_flow_that_has_lost_its_pair_ends() {
     let (runtime, bounds) = (scratch.runtime(), (1 << 16, None));
     let mut idle = Idle::new(&runtime, "m", Pairs::Fresh, bounds, Arc::new(Forward));
     let worker = &mut idle.worker;
-    let (real, mut network) = connection(&TcpListener::bind("127.0.0.1:0").unwrap());
-    let (_application, left) = UnixStream::pair().unwrap();
-    let shim = crate::steal::tests::Shim::connect(&runtime, &["m"]);
-    shim.steal(left.into(), real.into());
-    worker.accept(0);
-    worker.receive(worker.clients.keys()[0]);
-    let key = worker.flows.keys()[0];
+    let (key, (_application, mut network)) = flow_of(worker, &runtime);
     let flow = worker.flows.get_mut(key).unwrap();
     flow.pair = None;
     flow.machine.reset();
