@@ -32,6 +32,8 @@ use std::time::{Duration, Instant};
 
 use std::os::fd::AsFd;
 
+use modnet_revoke::queue::outlet::Outlet;
+
 use super::*;
 use crate::flow::Way;
 use crate::hooks::{Forward, Opened, Orders, State as OfFlow, Verdict};
@@ -93,6 +95,16 @@ impl Hooks for Sees {
         }
         Verdict::Same
     }
+}
+
+/// Hooks that hand the outlets of their flows to the test; then `stay` is called with the flow's number.
+fn showing(stay: impl Fn(u64) + Send + Sync + 'static) -> (Arc<Sees>, Signals<Arc<Outlet>>) {
+    let (found, outlets) = channel();
+    let show = move |opened: Opened| {
+        found.send(opened.outlet.expect("the flow is revocable")).unwrap();
+        stay(opened.id);
+    };
+    (Sees::flows(show), outlets)
 }
 
 /// Where a worker stays, in a hook, until the test lets it go on.

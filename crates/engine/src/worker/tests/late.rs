@@ -3,7 +3,6 @@
 use modnet_abi::pool::SLOTS;
 use modnet_inspect::sample;
 use modnet_pool::Shared as _;
-use modnet_revoke::queue::outlet::Outlet;
 
 use super::*;
 use crate::flow::{Ready, Side};
@@ -20,15 +19,8 @@ const ME: u64 = 7;
 /// The outlets of a module's flows, as they begin.
 type Outlets = Signals<Arc<Outlet>>;
 
-/// Hooks that hand them to the test.
-fn showing() -> (Arc<Sees>, Outlets) {
-    let (found, outlets) = channel();
-    let show = move |opened: Opened| found.send(opened.outlet.expect("the flow is revocable")).unwrap();
-    (Sees::flows(show), outlets)
-}
-
 fn start() -> (Running, Outlets) {
-    let (show, outlets) = showing();
+    let (show, outlets) = showing(|_| ());
     (Running::start_with(1 << 18, Some(MOST), show), outlets)
 }
 
@@ -211,15 +203,9 @@ fn what_waits_long_is_read_so_that_the_application_goes_on() {
 /// A look takes bytes out of the pair, so that the poller has none to tell of: the worker is busy elsewhere while they come.
 #[test]
 fn what_is_looked_at_ahead_of_the_worker_arrives() {
-    let (found, outlets) = channel();
     let (gate, stay) = Gate::new();
-    let show = move |opened: Opened| {
-        found.send(opened.outlet.expect("the flow is revocable")).unwrap();
-        if opened.id > 1 {
-            stay();
-        }
-    };
-    let running = Running::start_with(1 << 18, Some(MOST), Sees::flows(show));
+    let (show, outlets) = showing(move |flow| (flow > 1).then(&stay).unwrap_or_default());
+    let running = Running::start_with(1 << 18, Some(MOST), show);
     let (mut application, mut network) = running.connect();
     let outlet = outlet(&outlets);
     let other = running.connect();

@@ -359,15 +359,9 @@ fn rubbish_in_the_shared_memory_hurts_nobody_else() {
 /// What a thread of the module's own takes out of the pair the worker did not read, and has to count.
 #[test]
 fn a_close_behind_what_was_looked_at_ahead_of_the_worker_is_heard() {
-    let (found, outlets) = channel();
     let (gate, stay) = Gate::new();
-    let show = move |opened: Opened| {
-        found.send(opened.outlet.expect("the flow is revocable")).unwrap();
-        if opened.id > 1 {
-            stay();
-        }
-    };
-    let client = Client::start_with(Some(1 << 16), Sees::flows(show));
+    let (show, outlets) = showing(move |flow| (flow > 1).then(&stay).unwrap_or_default());
+    let client = Client::start_with(Some(1 << 16), show);
     let (mut near, mut network) = client.new_pair(0);
     let outlet = outlets.recv_timeout(PATIENCE).unwrap();
     let other = client.new_pair(1);
