@@ -51,6 +51,27 @@ def test_a_line_has_a_cell_for_each_column() -> None:
     assert (line["RETR"], line["CWND"], line["SOURCE"]) == ("0", "-", "bpf")
 
 
+def test_columns_stand_under_their_heads() -> None:
+    rows = [row(cwnd=10, source="bpf"), row(module="longer", peer="[::1]:5", rate_outbound=1500.0)]
+    heads, lines = view.laid_out([view.cells(one) for one in rows], 200)
+    title = "".join(heads)
+    assert title.split() == view.COLUMNS and {len(line) for line in lines} == {len(title)}
+    assert lines[0].startswith("m       10.0.0.1:5000") and lines[1].startswith("longer  [::1]:5")
+    end = title.index("RATE") + len("RATE")
+    assert lines[1][:end].endswith("1.5K/s") and lines[0][:end].endswith("     -")
+
+
+def test_columns_give_way_until_the_rest_has_room() -> None:
+    lines = [view.cells(row(chain=("one", "two", "three")))]
+    whole = len("".join(view.laid_out(lines, 200)[0]))
+    assert [head.strip() for head in view.laid_out(lines, whole)[0]] == view.COLUMNS
+    fewer = [head.strip() for head in view.laid_out(lines, whole - 1)[0]]
+    assert fewer == [title for title in view.COLUMNS if title != "CHAIN"]
+    least = [head.strip() for head in view.laid_out(lines, 1)[0]]
+    assert least == ["MODULE", "PEER", "OUT", "RATE", "CWND", "SRTT", "UNSENT", "BANDWIDTH"]
+    assert [head.strip() for head in view.laid_out([], 1)[0]] == least
+
+
 @pytest.mark.parametrize("order", view.ORDERS)
 def test_every_order_takes_rows_of_which_nothing_is_known(order: str) -> None:
     rows = [row(flow=2), row(flow=1, rate_outbound=5.0, cwnd=3, srtt_us=2, unsent=1, bandwidth=1.0)]

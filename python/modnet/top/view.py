@@ -9,7 +9,24 @@ from typing import Any
 from modnet.errors import UsageError
 from modnet.top.rows import Row
 
-__all__ = ["COLUMNS", "ORDERS", "Filter", "bytes_in_words", "cells", "host", "known_order", "ordered", "port"]
+__all__ = [
+    "COLUMNS",
+    "ORDERS",
+    "Filter",
+    "bytes_in_words",
+    "cells",
+    "host",
+    "known_order",
+    "laid_out",
+    "ordered",
+    "port",
+]
+
+_BETWEEN = "  "
+# Columns of words begin at the left, numbers end at the right.
+_WORDS = {"MODULE", "PEER", "CHAIN", "SOURCE"}
+# What gives way first on a narrow terminal.
+_WIDE = ("CHAIN", "RETR", "IN", "APP", "SOURCE", "PORT", "YANKED")
 
 
 def bytes_in_words(count: float | None) -> str:
@@ -91,6 +108,24 @@ ORDERS = list(_ALL)
 def cells(row: Row) -> list[str]:
     """One line, as `COLUMNS` heads it."""
     return [column.text(row) for column in _ALL.values()]
+
+
+def laid_out(lines: Sequence[Sequence[str]], width: int) -> tuple[list[str], list[str]]:
+    """The heads of those columns that so many characters have room for, each with what stands before it, and
+    a text for each line of `cells`.
+    """
+    columns = dict(zip(COLUMNS, zip(COLUMNS, *lines, strict=True), strict=True))
+    widths = {title: max(map(len, column)) for title, column in columns.items()}
+    for title in _WIDE:
+        if sum(widths.values()) + len(_BETWEEN) * (len(widths) - 1) <= width:
+            break
+        del widths[title]
+    made = [
+        [cell.ljust(wide) if title in _WORDS else cell.rjust(wide) for cell in columns[title]]
+        for title, wide in widths.items()
+    ]
+    heads, *rest = zip(*made, strict=True)
+    return [heads[0], *(_BETWEEN + head for head in heads[1:])], [_BETWEEN.join(line) for line in rest]
 
 
 def ordered(rows: Sequence[Row], order: str, reverse: bool = False) -> list[Row]:
