@@ -7,14 +7,12 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// Compiles `bpf/NAME.bpf.c` of the crate to `NAME.bpf.o`.
-pub fn compile(name: &str) {
+/// Compiles `bpf/NAME.bpf.c` of the crate to `NAME.bpf.o`; where that is, if it was asked for and could be made.
+pub fn compile(name: &str) -> Option<PathBuf> {
     println!("cargo::rerun-if-changed=bpf");
     println!("cargo::rerun-if-changed=../bpf.h");
     println!("cargo::rerun-if-env-changed=CLANG");
-    if env::var_os("CARGO_FEATURE_LOADER").is_none() {
-        return;
-    }
+    env::var_os("CARGO_FEATURE_LOADER")?;
     let clang = env::var("CLANG").unwrap_or_else(|_| "clang".to_owned());
     let source = format!("bpf/{name}.bpf.c");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join(format!("{name}.bpf.o"));
@@ -30,10 +28,11 @@ pub fn compile(name: &str) {
         .arg(&out)
         .status();
     match done {
-        Ok(status) if status.success() => {}
+        Ok(status) if status.success() => return Some(out),
         Ok(status) => println!("cargo::error={clang} could not compile {source} ({status})"),
         Err(error) => println!(
             "cargo::error=modnet: {clang} is needed to compile {source} ({error}); install clang or set CLANG"
         ),
     }
+    None
 }

@@ -23,7 +23,7 @@ from modnet.errors import SystemRefused, UsageError
 __all__ = ["SLOTS", "Enabled", "Status", "directory", "disable", "enable", "status"]
 
 SLOTS = 65536
-"""Sockets that can be inspected at one time: 16 MB of kernel memory, and 5 MB beside them."""
+"""Sockets that can be inspected at one time: 16 MB of kernel memory, and 7 MB beside them."""
 
 
 @dataclass(frozen=True)
@@ -148,5 +148,5 @@ def _remedy(number: int | None) -> str:
     if number == errno.EPERM:
         return "; it needs CAP_BPF and CAP_PERFMON, which a container may lack"
     if number in (errno.ENOENT, errno.ESRCH):
-        return "; it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF), Linux 6.3 or newer"
+        return "; it needs a kernel with BTF (CONFIG_DEBUG_INFO_BTF), Linux 6.4 or newer"
     return ""

@@ -134,6 +134,30 @@ def test_where_no_slot_is_left_flows_are_sampled_and_counted(place):
     assert place.counters()["refused"] == 36
 
 
+# As crates/inspect/bpf/chosen.h spreads sockets over rows; of 129 in 16 rows nine stand in one.
+CROWDED = """
+import json, socket, sys
+from modnet import calls
+listener = socket.create_server(("127.0.0.1", 0))
+rows = [[] for _ in range(16)]
+while max(map(len, rows)) < 9:
+    client = socket.create_connection(listener.getsockname())
+    server = listener.accept()[0]
+    cookie = int.from_bytes(server.getsockopt(socket.SOL_SOCKET, 57, 8), sys.byteorder)
+    rows[(cookie * 0x9e3779b97f4a7c15 >> 32) % 16].append((client, server))
+states = [calls.map_state(server.fileno()) for _, server in max(rows, key=len)]
+print(json.dumps([[tcp.source, tcp.reason, tcp.cwnd > 0] for tcp in states]))
+"""
+
+
+def test_where_its_row_is_full_a_flow_is_sampled_and_counted(place):
+    place.enable("--slots", "32")
+    found = run_python(CROWDED, MODNET_BPF_DIR=str(place.directory))
+    assert found == [["bpf", None, True]] * 8 + [["sampled", "every slot is taken", True]]
+    counters = place.counters()
+    assert (counters["refused"], counters["lost"]) == (1, 0)
+
+
 DISABLED = """
 import json, socket, sys
 from modnet import calls

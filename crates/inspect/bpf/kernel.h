@@ -12,7 +12,6 @@
 
 enum {
     STORAGE_CREATE = 1,
-    TYPE_SIZE = 1,
 };
 
 static u32 (*const this_cpu)(void) = (void *)8;
@@ -21,7 +20,6 @@ static u64 (*const uid_gid)(void) = (void *)15;
 static u64 (*const socket_cookie)(void *sk) = (void *)46;
 static void *(*const storage_get)(void *map, void *sk, void *value, u64 flags) = (void *)107;
 static long (*const storage_delete)(void *map, void *sk) = (void *)108;
-static long (*const read_kernel)(void *to, u32 size, const void *from) = (void *)113;
 static struct tcp_sock *(*const to_tcp_sock)(void *sk) = (void *)137;
 static void *(*const task_storage_get)(void *map, void *task, void *value, u64 flags) = (void *)156;
 static void *(*const this_task)(void) = (void *)158;
@@ -115,18 +113,10 @@ struct tcp_sock {
     u8 rate_app_limited : 1;
 } RELOCATED;
 
-/* A field of the kernel's, through a pointer that the verifier knows (`direct`), or through one that was only remembered and
- * may point to something else by now: such a load cannot fault, and costs some 20 ns instead of nothing. `direct` is
- * a constant where this is inlined. */
-#define GET(direct, field) \
-    ({ \
-        __typeof__(field) got = 0; \
-        if (direct) \
-            got = (field); \
-        else \
-            read_kernel((void *)&got, sizeof got, (const void *)&(field)); \
-        got; \
-    })
+/* What a pointer leads to that a map remembers and that holds nothing: it may be something else by now. A load through it cannot
+ * fault, and costs a few instructions more than through one that the verifier trusts. The name is the kernel's (Linux 6.4) for the
+ * tag of such a pointer's type, which `build.rs` makes of this. */
+typedef struct tcp_sock kptr_untrusted;
 
 struct tcp_skb_cb {
     u32 seq;

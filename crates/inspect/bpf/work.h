@@ -1,9 +1,8 @@
-/* What the programs keep of an inspected socket, by slot, and which sockets this core has touched.
- *
- * `chosen` belongs to the socket: the kernel frees it with the socket, and only programs write it. */
+/* What the programs keep of an inspected socket, by slot, and which sockets this core has touched; who may ask for one. */
 #ifndef MODNET_WORK_H
 #define MODNET_WORK_H
 
+#include "chosen.h"
 #include "kernel.h"
 #include "slots.h"
 #include "state.h"
@@ -27,15 +26,9 @@ struct work {
 };
 
 struct touched {
-    u64 tp; /* the tcp_sock: a number, no reference */
+    kptr_untrusted *tp;
     u32 slot;
     u32 unused;
-};
-
-struct chosen {
-    u32 slot;
-    u32 unused;
-    u64 cookie; /* the socket's, so that a reader need not ask for it */
 };
 
 struct {
@@ -75,13 +68,6 @@ struct {
     __type(value, u32);
 } wanted SEC(".maps");
 
-struct {
-    __uint(type, MAP_SK_STORAGE);
-    __uint(map_flags, F_NO_PREALLOC);
-    __type(key, int);
-    __type(value, struct chosen);
-} chosen SEC(".maps");
-
 /* Threads whose wish was heard once, by the map that the group alone can write; and how often they have asked since. */
 struct {
     __uint(type, MAP_TASK_STORAGE);
@@ -107,14 +93,6 @@ struct {
     __type(value, struct answer);
 } answers SEC(".maps");
 
-/* The slot of a socket, or NO_SLOT. Most sockets have no storage at all, which is seen without a call. */
-INLINE u32 slot_of(struct sock *sk) {
-    if (!sk->sk_bpf_storage)
-        return NO_SLOT;
-    struct chosen *c = storage_get(&chosen, sk, 0, 0);
-    return c ? c->slot : NO_SLOT;
-}
-
 INLINE void touch(struct tcp_sock *tp, u32 slot, struct work *w) {
     u32 core = this_cpu();
     if (w->core == core + 1)
@@ -132,7 +110,7 @@ INLINE void touch(struct tcp_sock *tp, u32 slot, struct work *w) {
             __sync_fetch_and_add(&c->overflow, 1);
         return;
     }
-    t->tp = (u64)tp;
+    t->tp = tp;
     t->slot = slot;
     w->core = core + 1;
     *count = at + 1;

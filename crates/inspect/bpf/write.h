@@ -90,9 +90,9 @@ INLINE u64 check_of(struct sock_state *s) {
     return check | 1;
 }
 
-INLINE int is_in_use(struct tcp_sock *tp, int direct) {
+INLINE int is_in_use(struct tcp_sock *tp) {
     struct sock *sk = &tp->inet_conn.icsk_inet.sk;
-    return GET(direct, sk->sk_lock.slock.rlock.raw_lock.val.counter) || GET(direct, sk->sk_lock.owned);
+    return sk->sk_lock.slock.rlock.raw_lock.val.counter || sk->sk_lock.owned;
 }
 
 /* Whether the writing is this one's; then the count is odd. */
@@ -150,46 +150,23 @@ INLINE void publish(struct sock_state *s, struct work *w, struct measured *m, st
         s->updated_ns = clock;
 }
 
-/* A whole tcp_sock, copied: one read of some 2.4 KB costs 0.1 us, one for each field ten times that. */
-#define SOCK_BYTES 4096
-
-struct {
-    __uint(type, MAP_PERCPU_ARRAY);
-    __uint(max_entries, 1);
-    __type(key, u32);
-    __type(value, u8[SOCK_BYTES]);
-} copies SEC(".maps");
-
-INLINE struct tcp_sock *copied(struct tcp_sock *tp) {
-    u32 zero = 0;
-    u32 size = __builtin_preserve_type_info(*(struct tcp_sock *)0, TYPE_SIZE);
-    void *to = map_lookup(&copies, &zero);
-    if (!to || size > SOCK_BYTES || read_kernel(to, size, tp))
-        return 0;
-    return to;
-}
-
 /* Copies the socket; whether the fields belong together. `is_locked`: by the caller. */
-INLINE int copy(struct sock_state *s, struct work *w, struct tcp_sock *tp, int direct, int is_locked) {
+INLINE int copy(struct sock_state *s, struct work *w, struct tcp_sock *tp, int is_locked) {
     struct measured m;
     struct processed p;
-    if (!is_locked && is_in_use(tp, direct))
+    if (!is_locked && is_in_use(tp))
         return 0;
-    u64 clock = GET(direct, tp->tcp_clock_cache);
-    u32 write_seq = GET(direct, tp->write_seq);
+    u64 clock = tp->tcp_clock_cache;
+    u32 write_seq = tp->write_seq;
     barrier();
-    struct tcp_sock *from = direct ? tp : copied(tp);
-    if (!from)
-        return 0;
-    measure(&m, from);
+    measure(&m, tp);
     p.packet = w->packet;
     p.number = w->number;
     p.una = w->una;
     p.delivered = w->delivered;
-    p.rack = from->rack.mstamp;
+    p.rack = tp->rack.mstamp;
     barrier();
-    if (!is_locked && (clock != GET(direct, tp->tcp_clock_cache) || write_seq != GET(direct, tp->write_seq)
-                       || is_in_use(tp, direct)))
+    if (!is_locked && (clock != tp->tcp_clock_cache || write_seq != tp->write_seq || is_in_use(tp)))
         return 0;
     publish(s, w, &m, &p, clock);
     return 1;
@@ -202,17 +179,17 @@ INLINE int is_newer(struct tcp_sock *tp, struct work *w) {
 }
 
 /* After something has happened to a socket that is not locked, or not by us. */
-INLINE void settle(struct tcp_sock *tp, int direct, struct sock_state *s, struct work *w) {
+INLINE void settle(struct tcp_sock *tp, struct sock_state *s, struct work *w) {
     for (int round = 0; round < ROUNDS; round++) {
         if (!begin(s, w))
             return;
         *(volatile u32 *)&w->again = 0;
         barrier();
-        int is_done = copy(s, w, tp, direct, 0);
+        int is_done = copy(s, w, tp, 0);
         end(s);
         if (*(volatile u32 *)&w->again)
             continue;
-        if (is_done || is_in_use(tp, direct))
+        if (is_done || is_in_use(tp))
             return;
     }
     struct control *c = controls();

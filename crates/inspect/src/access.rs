@@ -19,8 +19,10 @@ use modnet_abi::sockstate::{STATE_BYTES, STATE_VERSION, WORDS};
 
 use crate::answers::{self, Answer};
 use crate::bpf;
-use crate::place::{self, Map, CHOSEN_BYTES, NO_SLOT, STOP};
+use crate::chosen::{self, Chosen, Row, NO_SLOT};
+use crate::place::{self, Map, STOP};
 use crate::reason::Reason;
+use crate::sample;
 
 /// How long a refusal counts.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -81,6 +83,15 @@ impl Mapping {
         let at = NonNull::new(at.cast::<u8>()).ok_or_else(|| io::Error::from_raw_os_error(libc::EFAULT))?;
         Ok(Self { at, bytes })
     }
+
+    /// What it holds.
+    ///
+    /// # Safety
+    /// It is an array of `T`, whose every pattern of bits is a value, atomic where programs write.
+    unsafe fn elements<T>(&self) -> &[T] {
+        // SAFETY: so many are mapped, page-aligned; the rest is the caller's word.
+        unsafe { std::slice::from_raw_parts(self.at.as_ptr().cast(), self.bytes / size_of::<T>()) }
+    }
 }
 
 impl Drop for Mapping {
@@ -93,21 +104,12 @@ impl Drop for Mapping {
 /// When it was tried to open them, and what came of it.
 type Tried = (Instant, Result<Arc<Access>, Reason>);
 
-/// A socket's slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chosen {
-    /// Its number.
-    pub slot: u32,
-    /// The socket's cookie.
-    pub cookie: u64,
-}
-
 /// The maps of one `enable`.
 pub struct Access {
     states: Mapping,
     control: Mapping,
     capacity: u32,
-    chosen: OwnedFd,
+    chosen: Mapping,
     wanted: OwnedFd,
     answers: Mapping,
     number: u64,
@@ -122,9 +124,9 @@ impl Access {
     /// The reason why it cannot be used.
     pub fn open(dir: &Path) -> Result<Self, Reason> {
         trusted(dir)?;
-        let get = |map: Map| bpf::open(&map.pin(dir), map.is_read_only()).map_err(|error| why(&error));
+        let get = |map: Map| bpf::open(&map.pin(dir)).map_err(|error| why(&error));
         let maps = [Map::States, Map::Control, Map::Chosen, Map::Wanted, Map::Answers];
-        let sizes = [STATE_BYTES, size_of::<Control>(), CHOSEN_BYTES, 4, size_of::<Answer>()];
+        let sizes = [STATE_BYTES, size_of::<Control>(), size_of::<Row>(), 4, size_of::<Answer>()];
         let mut found = Vec::new();
         for (map, size) in maps.into_iter().zip(sizes) {
             let map = get(map)?;
@@ -134,11 +136,12 @@ impl Access {
             }
             found.push((map, info.max_entries));
         }
-        let Ok([(states, capacity), (control, _), (chosen, _), (wanted, _), (answers, cores)]) =
+        let Ok([(states, capacity), (control, _), (chosen, rows), (wanted, _), (answers, cores)]) =
             <[_; 5]>::try_from(found)
         else {
             return Err(Reason::OtherVersion);
         };
+        let chosen = Mapping::new(chosen.as_fd(), rows as usize * size_of::<Row>())?;
         let answers = Mapping::new(answers.as_fd(), cores as usize * size_of::<Answer>())?;
         let states = Mapping::new(states.as_fd(), capacity as usize * STATE_BYTES)?;
         let control = Mapping::new(control.as_fd(), size_of::<Control>())?;
@@ -211,13 +214,8 @@ impl Access {
     }
 
     fn answers(&self) -> &[Answer] {
-        // SAFETY: the mapping holds so many, page-aligned, all of whose fields are atomic or unused.
-        unsafe {
-            std::slice::from_raw_parts(
-                self.answers.at.as_ptr().cast(),
-                self.answers.bytes / size_of::<Answer>(),
-            )
-        }
+        // SAFETY: of these the map was made, and all their fields are atomic or unused.
+        unsafe { self.answers.elements() }
     }
 
     /// Has the programs say that they end; root only.
@@ -246,16 +244,10 @@ impl Access {
     /// # Errors
     /// What the system says.
     pub fn chosen(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Chosen>> {
-        match bpf::get::<{ CHOSEN_BYTES / 8 }>(self.chosen.as_fd(), socket) {
-            Ok([first, cookie]) => {
-                // The slot is the first half of the first word, on either kind of machine.
-                let [a, b, c, d, ..] = first.to_ne_bytes();
-                let chosen = Chosen { slot: u32::from_ne_bytes([a, b, c, d]), cookie };
-                Ok(Some(chosen).filter(|chosen| chosen.slot != NO_SLOT))
-            }
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-            Err(error) => Err(error),
-        }
+        // SAFETY: of these the map was made, and they are atomic.
+        let rows = unsafe { self.chosen.elements::<Row>() };
+        let cookie = sample::cookie(socket)?;
+        Ok(chosen::slot(rows, cookie).map(|slot| Chosen { slot, cookie }))
     }
 }
 

@@ -17,6 +17,7 @@ use modnet_abi::sockstate::STATE_VERSION;
 
 use crate::access::{Access, Control};
 use crate::bpf;
+use crate::chosen;
 use crate::place::{programs, Map};
 
 /// The object that `build.rs` has made.
@@ -87,6 +88,7 @@ impl Failure {
 pub fn enable(dir: &Path, plan: &Plan) -> Result<(), Failure> {
     let btf = Btf::from_sys_fs()
         .map_err(|e| Failure::new("this kernel does not describe itself (/sys/kernel/btf/vmlinux)", &e))?;
+    let rows = chosen::rows(plan.slots);
     let mut object = EbpfLoader::new()
         .btf(Some(&btf))
         // `members` is of a kind that aya makes and has no type for; programs alone use it.
@@ -94,8 +96,10 @@ pub fn enable(dir: &Path, plan: &Plan) -> Result<(), Failure> {
         .map_max_entries("states", plan.slots)
         .map_max_entries("next", plan.slots)
         .map_max_entries("works", plan.slots)
+        .map_max_entries("chosen", rows)
         .map_max_entries("touches", TOUCHED * cores())
         .map_max_entries("answers", cores())
+        .override_global("last_row", &(rows - 1), true)
         .override_global("debug_check", &u32::from(plan.debug), true)
         .load(OBJECT)
         .map_err(|e| Failure::new("cannot make the maps", &e))?;
@@ -115,8 +119,7 @@ fn fill(dir: &Path, plan: &Plan, btf: &Btf, object: &mut Ebpf) -> Result<(), Fai
         let at = map.pin(dir);
         let found = object.map(map.name()).ok_or_else(|| missing(map.name()))?;
         found.pin(&at).map_err(|e| Failure::new(&step("pin", &at), &e))?;
-        let mode = if map.is_read_only() { 0o640 } else { 0o660 };
-        let mode = if plan.group.is_some() { mode } else { 0o600 };
+        let mode = if plan.group.is_some() { 0o660 } else { 0o600 };
         chown(&at, None, plan.group)
             .and_then(|()| fs::set_permissions(&at, fs::Permissions::from_mode(mode)))
             .map_err(|e| Failure::new(&step("give to the group", &at), &e))?;
@@ -126,7 +129,7 @@ fn fill(dir: &Path, plan: &Plan, btf: &Btf, object: &mut Ebpf) -> Result<(), Fai
     set_control(object, plan)?;
     for map in Map::ALL.into_iter().filter(|map| map.is_frozen()) {
         let at = map.pin(dir);
-        bpf::open(&at, false)
+        bpf::open(&at)
             .and_then(|map| bpf::freeze(map.as_fd()))
             .map_err(|e| Failure::new(&step("freeze", &at), &e))?;
     }

@@ -3,8 +3,8 @@
 //! ```text
 //! /sys/fs/bpf/modnet/          0750 root:GROUP; closed to everybody else
 //!     states  control          0660: the states, the slots' counters; frozen: only programs write them
+//!     chosen                   0660: which socket has which slot; frozen
 //!     answers                  0660: what a thread that has asked is told, by core; frozen
-//!     chosen                   0640: which socket has which slot
 //!     wanted                   0660: where a reader says which socket it wants
 //!     programs/                0700: what keeps the programs where they are
 //! ```
@@ -18,12 +18,8 @@ use std::path::{Path, PathBuf};
 pub const DIR_ENV: &str = "MODNET_BPF_DIR";
 /// Where it is else.
 pub const DIR: &str = "/sys/fs/bpf/modnet";
-/// Bytes of what the map `chosen` holds: the slot, nothing, the socket's cookie.
-pub const CHOSEN_BYTES: usize = 16;
 /// What root puts into `wanted`, and asks, to have the programs say that they end.
 pub const STOP: u32 = u32::MAX;
-/// The slot of a socket that has none.
-pub const NO_SLOT: u32 = u32::MAX;
 
 /// A pinned map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,16 +52,10 @@ impl Map {
         }
     }
 
-    /// Whether it is opened for reading only.
-    #[must_use]
-    pub fn is_read_only(self) -> bool {
-        self == Self::Chosen
-    }
-
     /// Whether no process may write it.
     #[must_use]
     pub fn is_frozen(self) -> bool {
-        matches!(self, Self::States | Self::Control | Self::Answers)
+        self != Self::Wanted
     }
 
     /// Its pin below `dir`.

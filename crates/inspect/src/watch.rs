@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use modnet_abi::sockstate::{SockState, STATE_BYTES, WORDS};
 
-use crate::access::{Access, Chosen};
+use crate::access::Access;
+use crate::chosen::Chosen;
 use crate::mapped::Mapped;
 use crate::mode::Mode;
 use crate::reason::Reason;

@@ -11,12 +11,10 @@ use std::path::Path;
 
 pub mod ops;
 
-const MAP_LOOKUP: i32 = 1;
 const MAP_UPDATE: i32 = 2;
 const OBJ_GET: i32 = 7;
 const INFO_BY_FD: i32 = 15;
 const FREEZE: i32 = 22;
-const READ_ONLY: u32 = 1 << 3;
 
 /// The first fields of the kernel's `struct bpf_map_info`.
 #[repr(C)]
@@ -77,17 +75,13 @@ fn opened<T>(command: i32, attributes: &mut T) -> io::Result<OwnedFd> {
     call(command, attributes).map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Opens what is pinned at `path`.
+/// Opens what is pinned at `path`, for reading and writing.
 ///
 /// # Errors
 /// ENOENT, EACCES by the file's mode, EPERM where the kernel lets unprivileged users make no bpf call at all.
-pub fn open(path: &Path, read_only: bool) -> io::Result<OwnedFd> {
+pub fn open(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes())?;
-    let mut attributes = ObjGet {
-        path: name.as_ptr() as u64,
-        flags: if read_only { READ_ONLY } else { 0 },
-        ..ObjGet::default()
-    };
+    let mut attributes = ObjGet { path: name.as_ptr() as u64, ..ObjGet::default() };
     opened(OBJ_GET, &mut attributes)
 }
 
@@ -134,21 +128,4 @@ pub fn update(map: BorrowedFd<'_>, key: i32, value: &[u8]) -> io::Result<()> {
         ..Element::default()
     };
     call(MAP_UPDATE, &mut attributes).map(|_| ())
-}
-
-/// Copies the element of a socket's storage. `N` is the map's value size in words of 8 bytes, see [`info`].
-///
-/// # Errors
-/// ENOENT where it has none, else as [`set`].
-pub fn get<const N: usize>(map: BorrowedFd<'_>, socket: BorrowedFd<'_>) -> io::Result<[u64; N]> {
-    let key = socket.as_raw_fd();
-    let mut value = [0u64; N];
-    let mut attributes = Element {
-        map: map.as_raw_fd().unsigned_abs(),
-        key: std::ptr::from_ref(&key) as u64,
-        value: value.as_mut_ptr() as u64,
-        ..Element::default()
-    };
-    call(MAP_LOOKUP, &mut attributes)?;
-    Ok(value)
 }
