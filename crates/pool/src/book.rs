@@ -15,6 +15,7 @@
 
 use crate::atomic::{fence, AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use crate::bell;
+use crate::inline;
 use crate::set::Set;
 use crate::shared::{Shared, SLOTS};
 use crate::word::{self, Stage};
@@ -162,6 +163,7 @@ impl Book {
             let spare = self.spare.fetch_sub(1, Ordering::Relaxed) - 1;
             self.least.fetch_min(spare, Ordering::Relaxed);
             if word::again(shared.word(slot)) {
+                inline::unlock(shared, slot);
                 return Some(Taken { lease: Lease(slot), near });
             }
             self.discard(near, Fate::Killed, system);
@@ -170,6 +172,8 @@ impl Book {
         let slot = self.used.insert_any()?;
         // Before the module can have the pair.
         shared.taken(slot).store(0, Ordering::Relaxed);
+        inline::free(shared, slot);
+        inline::unlock(shared, slot);
         word::begin(shared.word(slot));
         Some(Taken { lease: Lease(slot), near: None })
     }
@@ -208,7 +212,8 @@ impl Book {
         system: &impl System,
     ) {
         let slot = lease.0;
-        if self.ended.load(Ordering::Relaxed) {
+        // A thread that still writes may do so to this flow only.
+        if self.ended.load(Ordering::Relaxed) || !inline::lock(shared, slot) {
             self.ordinary(shared, lease, system);
             system.close(near);
             return;
@@ -217,10 +222,11 @@ impl Book {
             shared.heard(slot).store(tally.read, Ordering::Relaxed);
         }
         if word::close(shared.word(slot), tally.is_some()) {
-            let is_unread = match tally {
-                Some(tally) => shared.taken(slot).load(Ordering::Relaxed) != tally.written,
-                None => system.is_unread(near),
-            };
+            let is_unread = inline::is_full(shared, slot)
+                || match tally {
+                    Some(tally) => shared.taken(slot).load(Ordering::Relaxed) != tally.written,
+                    None => system.is_unread(near),
+                };
             // What is unread brings the module by without a bell.
             if !is_unread && bell::ring(shared, slot) {
                 system.ring();
@@ -263,7 +269,12 @@ impl Book {
             match (word::stage(shared.word(slot)), self.leave(slot)) {
                 (Stage::Free, near) => {
                     self.discard(near, Fate::Killed, system);
-                    self.used.remove(slot);
+                    // A thread that still writes may do so to its flow only.
+                    if inline::lock(shared, slot) {
+                        self.used.remove(slot);
+                    } else {
+                        self.pending.insert(slot);
+                    }
                 }
                 (Stage::Done, Some(near)) if system.holds_bytes(near) => {
                     self.discard(Some(near), Fate::Unread, system);

@@ -7,6 +7,7 @@ use modnet_abi::pool::{CLOSED, DIRTY, DONE, FREE, ORDINARY};
 
 use super::*;
 use crate::atomic::{AtomicU32, AtomicU64};
+use crate::inline::No;
 use crate::shared::WORDS;
 
 struct Page {
@@ -15,6 +16,10 @@ struct Page {
     words: Vec<AtomicU32>,
     taken: Vec<AtomicU32>,
     heard: Vec<AtomicU32>,
+    areas: Vec<AtomicU32>,
+    stamps: Vec<AtomicU32>,
+    fillings: Vec<AtomicU32>,
+    readings: Vec<AtomicU32>,
 }
 
 impl Shared for Page {
@@ -32,6 +37,18 @@ impl Shared for Page {
     }
     fn heard(&self, slot: usize) -> &AtomicU32 {
         &self.heard[slot]
+    }
+    fn area(&self, slot: usize) -> &AtomicU32 {
+        &self.areas[slot]
+    }
+    fn stamp(&self, slot: usize) -> &AtomicU32 {
+        &self.stamps[slot]
+    }
+    fn filling(&self, slot: usize) -> &AtomicU32 {
+        &self.fillings[slot]
+    }
+    fn reading(&self, slot: usize) -> &AtomicU32 {
+        &self.readings[slot]
     }
 }
 
@@ -81,6 +98,10 @@ impl Client {
             words: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
             taken: (0..SLOTS).map(|_| AtomicU32::new(7)).collect(),
             heard: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            areas: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            stamps: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            fillings: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
+            readings: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
         };
         Self { book: Book::new(), page, kernel: Kernel::default(), next: 100 }
     }
@@ -440,4 +461,44 @@ fn an_end_that_comes_while_somebody_looks_leaves_no_socket_open() {
         client.book.trim(&client.page, &Ending(&client), false);
         assert_eq!((client.open(), client.book.kept()), (0, 0), "{is_done}");
     }
+}
+
+#[test]
+fn a_slot_in_whose_area_a_thread_writes_gets_no_other_flow() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot();
+    let begin = |page: &Page| inline::begin(page, slot as usize, 0, || false);
+    let room = begin(&client.page).unwrap();
+    assert_eq!(begin(&client.page).err(), Some(No::Busy), "one at a time");
+    client.close(lease, near);
+    assert_eq!(
+        (client.bits(slot) & ORDINARY, client.fates()),
+        (ORDINARY, vec![Fate::Ordinary]),
+        "not by word"
+    );
+    word::free(client.word(slot));
+    client.book.harvest(&client.page, &client.kernel, SLOTS);
+    let other = client.begin();
+    assert_ne!(other.0.slot(), slot, "it is not free yet");
+    assert_eq!(room.publish(&client.page, 5), Ok(()));
+    client.book.harvest(&client.page, &client.kernel, SLOTS);
+    let (lease, ..) = client.begin();
+    assert_eq!(lease.slot(), slot);
+    assert!(begin(&client.page).is_ok_and(|room| room.at() == 0), "empty");
+}
+
+#[test]
+fn a_close_behind_bytes_in_the_area_needs_no_bell() {
+    let mut client = Client::new();
+    let (lease, near, _) = client.begin();
+    let slot = lease.slot() as usize;
+    inline::begin(&client.page, slot, 0, || false).and_then(|room| room.publish(&client.page, 5)).unwrap();
+    client.close(lease, near);
+    assert_eq!(client.heard(), [], "the bytes ring");
+    assert_eq!(inline::take(&client.page, slot), Some(5));
+    inline::free(&client.page, slot);
+    let (lease, near, _) = client.begin();
+    client.close(lease, near);
+    assert_eq!(client.heard().len(), 1);
 }

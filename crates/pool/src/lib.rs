@@ -30,7 +30,8 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`word`] | the transitions of one word |
-//! | [`bell`] | how the module hears of closes |
+//! | [`bell`] | how the module hears of closes, and of bytes in an area |
+//! | [`inline`] | small writes that no socket carries |
 //! | [`set`] | sets of slots that threads take from without a lock |
 //! | [`book`] | the client's half: take, close, make ordinary, harvest, trim |
 //!
@@ -44,6 +45,9 @@
 mod atomic;
 pub mod bell;
 pub mod book;
+pub mod inline;
+#[cfg(all(test, loom))]
+mod inline_models;
 #[cfg(all(test, loom))]
 mod models;
 pub mod set;
@@ -51,4 +55,4 @@ pub mod shared;
 pub mod word;
 
 pub use book::{Book, Fate, Lease, System, Taken, Tally};
-pub use shared::{Shared, SLOTS};
+pub use shared::{Shared, AREAS, SLOTS};

@@ -49,6 +49,10 @@ struct World {
     words: [AtomicU32; SLOTS],
     taken: [AtomicU32; SLOTS],
     heard: [AtomicU32; SLOTS],
+    areas: [AtomicU32; SLOTS],
+    stamps: [AtomicU32; SLOTS],
+    fillings: [AtomicU32; SLOTS],
+    readings: [AtomicU32; SLOTS],
     out: Way,
     back: Way,
     event: AtomicBool,
@@ -72,6 +76,10 @@ impl World {
             words: core::array::from_fn(|_| AtomicU32::new(0)),
             taken: core::array::from_fn(|_| AtomicU32::new(0)),
             heard: core::array::from_fn(|_| AtomicU32::new(0)),
+            areas: core::array::from_fn(|_| AtomicU32::new(0)),
+            stamps: core::array::from_fn(|_| AtomicU32::new(0)),
+            fillings: core::array::from_fn(|_| AtomicU32::new(0)),
+            readings: core::array::from_fn(|_| AtomicU32::new(0)),
             out: Way::new(),
             back: Way::new(),
             event: AtomicBool::new(false),
@@ -110,6 +118,18 @@ impl Shared for World {
     }
     fn heard(&self, slot: usize) -> &AtomicU32 {
         &self.heard[slot]
+    }
+    fn area(&self, slot: usize) -> &AtomicU32 {
+        &self.areas[slot]
+    }
+    fn stamp(&self, slot: usize) -> &AtomicU32 {
+        &self.stamps[slot]
+    }
+    fn filling(&self, slot: usize) -> &AtomicU32 {
+        &self.fillings[slot]
+    }
+    fn reading(&self, slot: usize) -> &AtomicU32 {
+        &self.readings[slot]
     }
 }
 

@@ -9,6 +9,13 @@ pub const SLOTS: usize = modnet_abi::pool::SLOTS;
 #[cfg(all(test, loom))]
 pub const SLOTS: usize = 2;
 
+/// Slots that have an area.
+#[cfg(not(all(test, loom)))]
+pub const AREAS: usize = modnet_abi::pool::AREAS;
+/// Slots that have an area.
+#[cfg(all(test, loom))]
+pub const AREAS: usize = 1;
+
 /// Words that hold one bit for each slot.
 pub const WORDS: usize = SLOTS.div_ceil(modnet_abi::pool::SLOTS_PER_WORD);
 
@@ -24,6 +31,14 @@ pub trait Shared {
     fn taken(&self, slot: usize) -> &AtomicU32;
     /// How many bytes the client has read of it.
     fn heard(&self, slot: usize) -> &AtomicU32;
+    /// What is in a slot's area.
+    fn area(&self, slot: usize) -> &AtomicU32;
+    /// How many bytes of its socket come before that.
+    fn stamp(&self, slot: usize) -> &AtomicU32;
+    /// Whether a thread of the client is writing to the area, or none may.
+    fn filling(&self, slot: usize) -> &AtomicU32;
+    /// Odd while the module reads from its socket.
+    fn reading(&self, slot: usize) -> &AtomicU32;
 }
 
 #[cfg(not(all(test, loom)))]
@@ -42,5 +57,17 @@ impl Shared for modnet_abi::pool::PoolPage {
     }
     fn heard(&self, slot: usize) -> &AtomicU32 {
         &self.slots[slot].heard
+    }
+    fn area(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].area
+    }
+    fn stamp(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].stamp
+    }
+    fn filling(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].filling
+    }
+    fn reading(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].reading
     }
 }
