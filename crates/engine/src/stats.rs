@@ -70,6 +70,8 @@ stats! {
     pairs_new,
     /// Flows to the next module over a pair that had another before.
     pairs_reused,
+    /// Writes to the next module by shared memory, without a system call.
+    inline_writes,
     /// Pairs not used again: the next module had shown the network's end on them.
     pairs_dirty,
     /// Pairs not used again: bytes lay unread in them.

@@ -5,9 +5,10 @@
 //! | word | next | by whom, when |
 //! | --- | --- | --- |
 //! | `0` | `n` | client ([`Room::publish`]): so many bytes are there; it rings ([`crate::bell`]) |
-//! | | `TAKING` | module ([`shut`]): nothing is to come here until the flow is over |
+//! | | `TAKING` | module ([`shut`]): nothing is to come here for now |
 //! | `n` | `n + m` | client ([`Room::publish`]): more, if nothing was written to the socket since |
 //! | | `TAKING n` | module ([`take`]) |
+//! | | `TAKING` | module ([`shut_for_good`]): they are its own, and nothing is to come here until the flow is over |
 //! | `TAKING` | `0` | module ([`free`]): all were copied; or the flow is over |
 //!
 //! Bytes lie in the area or in the socket; which come first, two numbers tell. The client stamps what it puts into an empty area
@@ -190,7 +191,7 @@ fn bounded(length: u32) -> usize {
     (length as usize).min(AREA_BYTES)
 }
 
-/// Nothing is to come by the area any more. False: it is not empty.
+/// Nothing is to come by the area until [`free`]. False: something is there.
 #[must_use]
 pub fn shut(shared: &impl Shared, slot: usize) -> bool {
     slot >= AREAS
@@ -198,6 +199,18 @@ pub fn shut(shared: &impl Shared, slot: usize) -> bool {
             Ok(_) => true,
             Err(now) => now & TAKING != 0,
         }
+}
+
+/// The same, whatever is there: so many bytes, which nobody adds to any more.
+#[must_use]
+pub fn shut_for_good(shared: &impl Shared, slot: usize) -> usize {
+    if slot >= AREAS {
+        return 0;
+    }
+    match shared.area(slot).swap(TAKING, Ordering::AcqRel) {
+        length @ 1..=LENGTH => bounded(length),
+        _ => 0,
+    }
 }
 
 /// The bytes were copied; or the next flow may use it.

@@ -107,6 +107,9 @@ fn a_module_that_wants_nothing_there_gets_nothing() {
     free(&page, SLOT);
     assert_eq!(put(&page, 1, 0), Ok(0));
     assert!(!shut(&page, SLOT), "something is there");
+    let room = begin(&page, SLOT, 0, || false).unwrap();
+    assert_eq!((shut_for_good(&page, SLOT), shut_for_good(&page, SLOT)), (1, 0));
+    assert_eq!(room.publish(&page, 1), Err(No::Busy));
 }
 
 #[test]

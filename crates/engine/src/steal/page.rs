@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::ptr;
 
-use modnet_abi::pool::{PoolPage, POOL_BYTES};
+use modnet_abi::pool::{PoolPage, AREA_BYTES, POOL_BYTES};
 
 /// An empty file in memory, which can be sealed.
 ///
@@ -69,6 +69,20 @@ impl Page {
         Self::map(&OwnedFd::from(file))
     }
 
+    /// Copies bytes out of a slot's area, from its `at`th: as many as there is room for.
+    pub fn copy_out(&self, slot: usize, at: usize, into: &mut [u8]) {
+        let Some(area) = self.areas.get(slot).filter(|_| at + into.len() <= AREA_BYTES) else { return };
+        // SAFETY: the range lies in the area; who writes there meanwhile breaks the protocol, and changes values only.
+        unsafe { ptr::copy_nonoverlapping(area.bytes().add(at), into.as_mut_ptr(), into.len()) };
+    }
+
+    /// Copies bytes into it.
+    pub fn copy_in(&self, slot: usize, at: usize, bytes: &[u8]) {
+        let Some(area) = self.areas.get(slot).filter(|_| at + bytes.len() <= AREA_BYTES) else { return };
+        // SAFETY: as above.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), area.bytes().add(at), bytes.len()) };
+    }
+
     fn map(fd: &OwnedFd) -> io::Result<Self> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the kernel chooses the place; nothing of ours is there.
@@ -101,6 +115,8 @@ impl Drop for Page {
 mod tests {
     use std::sync::atomic::Ordering;
 
+    use modnet_abi::pool::AREAS;
+
     use super::*;
 
     #[test]
@@ -110,6 +126,19 @@ mod tests {
         assert!(ours.slots.iter().all(|slot| slot.word.load(Ordering::Relaxed) == 0));
         ours.slots[7].word.store(5, Ordering::Relaxed);
         assert_eq!(theirs.slots[7].word.load(Ordering::Relaxed), 5);
+    }
+
+    #[test]
+    fn what_is_copied_into_an_area_stays_in_it() {
+        let (page, _fd) = Page::new().unwrap();
+        page.copy_in(1, AREA_BYTES - 3, b"end");
+        page.copy_in(1, AREA_BYTES - 2, b"end");
+        page.copy_in(AREAS, 0, b"end");
+        let mut found = [0; 3];
+        page.copy_out(1, AREA_BYTES - 3, &mut found);
+        assert_eq!(&found, b"end");
+        page.copy_out(2, 0, &mut found);
+        assert_eq!(found, [0; 3]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use modnet_inspect::watch::Watch;
 use modnet_pool::{word, Shared};
 use serde_json::{json, Value};
 
+use super::inline::First;
 use super::late::Late;
 use crate::flow::{self, Hooked, Ready, Side, Way};
 use crate::hooks::{Ends, Hooks, Opened, Origin, State, Verdict, Wants, Yield};
@@ -46,8 +47,10 @@ pub struct Pair {
     /// The network's end was shown.
     shown: bool,
     /// Bytes read from it and written to it, since it was made.
-    taken: u32,
+    pub(super) taken: u32,
     given: u32,
+    /// What is to be read of it before the socket.
+    pub(super) first: First,
     /// Its inode, once somebody has asked.
     inode: Option<u32>,
 }
@@ -87,6 +90,7 @@ impl Pair {
             shown,
             taken,
             given,
+            first: First::default(),
             inode: None,
         }
     }
@@ -120,13 +124,17 @@ impl Pair {
         let closed = self.heed();
         match closed {
             Some(closed) => Some(Ready { readable: true, ..closed }),
-            None => (early != Ready::default()).then_some(early),
+            None => {
+                let early = Ready { readable: early.readable || self.has_inline(), ..early };
+                (early != Ready::default()).then_some(early)
+            }
         }
     }
 
     /// The poller saw something. The flow that is to be told; None: it is remembered.
     pub fn saw(&mut self, ready: Ready) -> Option<u64> {
         self.hung_up |= ready.hang_up || ready.half || ready.failed;
+        self.first.socket |= ready.readable || self.hung_up;
         if self.flow.is_none() {
             let early = &mut self.early;
             early.readable |= ready.readable;
@@ -201,6 +209,7 @@ impl Pair {
     /// It is the client's again.
     pub fn done(&mut self) {
         self.flow = None;
+        self.open();
         if let Some(seat) = &self.seat {
             word::done(seat.word());
         }
@@ -211,19 +220,20 @@ impl Pair {
         self.flow.is_none() && self.seat.as_ref().is_some_and(|seat| word::withdraw(seat.word()))
     }
 
-    /// Takes it out of its pool, for good, while its flow goes on: from here on it ends with its sockets. False: the client has
-    /// closed by word, and nobody is at the other end any more.
-    pub fn leave_pool(&mut self) -> bool {
+    /// Takes it out of its pool, for good, while its flow goes on: from here on it ends with its sockets. What is to be read before
+    /// its own bytes. None: the client has closed by word, and nobody is at the other end any more.
+    pub fn leave_pool(&mut self) -> Option<Vec<u8>> {
         if self.closed {
-            return false;
+            return None;
         }
+        if !self.dirty && self.seat.as_ref().is_some_and(|seat| !word::half_close(seat.word())) {
+            return None;
+        }
+        let bytes = self.shut();
         if let Some(seat) = &self.seat {
-            if !self.dirty && !word::half_close(seat.word()) {
-                return false;
-            }
             word::free(seat.word());
         }
-        true
+        Some(bytes)
     }
 
     /// Whether its other end is gone.

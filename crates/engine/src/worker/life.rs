@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::conn::{Flow, Pair};
 use super::late::Late;
 use super::{Worker, KIND_BITS, LEFT, NEAR, RIGHT};
-use crate::flow::{Ready, Side};
+use crate::flow::{Ready, Side, Way};
 use crate::sock;
 use crate::stats::Stats;
 use crate::steal::{Left, Stolen};
@@ -51,11 +51,18 @@ impl Worker {
             key
         });
         flow.open(self.wants, &*shared.hooks, &self.doors);
-        let carries = stolen.carried.is_some();
+        let mut carries = stolen.carried.is_some();
         let mut passed = Vec::new();
         if let Some(mut carried) = stolen.carried {
             passed = std::mem::take(&mut carried.passed);
             flow.load(*carried);
+        }
+        if let Some(pair) = self.pairs.get_mut(pair).filter(|_| flow.late.is_some()) {
+            // What can be taken back lies in the socket, or in the outlet.
+            let mut bytes = flow.take_held(Way::Outbound);
+            bytes.extend(pair.shut());
+            carries |= !bytes.is_empty();
+            flow.hold(Way::Outbound, bytes);
         }
         let flow = self.flows.insert(flow);
         if let Some(told) = told {

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`slab`] | numbered places with generations: what an event's token names |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
+//! | [`inline`] | what is read of a pair, and small writes that no socket carries |
 //! | [`late`] | what may be revoked: how much of it the kernel is given |
 //! | [`nears`] | near sockets of pooled pairs towards the next module, and whose they are |
 //! | [`life`] | how a flow begins, and its one end |
@@ -20,6 +21,7 @@
 //! event for somebody who has gone; a flow that has much to do gets a turn, then the others.
 
 mod conn;
+mod inline;
 mod late;
 mod life;
 mod nears;

@@ -130,16 +130,18 @@ impl Worker {
         }
     }
 
-    /// The bell: some flows were closed by word.
+    /// The bell: some flows were closed by word, or bytes for them lie in shared memory.
     pub(super) fn hear(&mut self, key: u64) {
         let Some(pool) = self.pools.get_mut(key) else { return };
-        let mut closed = Vec::new();
-        bell::hear(&**pool.page, |slot| closed.push(pool.pairs[slot]));
-        for pair in closed {
+        let mut rung = Vec::new();
+        bell::hear(&**pool.page, |slot| rung.push(pool.pairs[slot]));
+        for pair in rung {
             let Some(pair) = self.pairs.get_mut(pair) else { continue };
             // A slot may ring ahead of its BEGIN, or after its flow has seen the end by itself.
             let Some(flow) = pair.flow else { continue };
-            if let Some(ready) = pair.heed() {
+            let closed = pair.heed();
+            let inline = || pair.has_inline().then(|| Ready { readable: true, ..Ready::default() });
+            if let Some(ready) = closed.or_else(inline) {
                 self.ready(flow, Side::Left, ready);
             }
         }
@@ -200,18 +202,17 @@ impl Worker {
         }
     }
 
-    /// The flow of a pair is to be yielded, with the pair, on which no other flow follows. False: the client has closed by word.
-    pub(super) fn leave_pool(&mut self, key: u64) -> bool {
-        let Some(pair) = self.pairs.get_mut(key) else { return false };
-        if !pair.leave_pool() {
-            return false;
-        }
+    /// The flow of a pair is to be yielded, with the pair, on which no other flow follows. What is to be read before its bytes.
+    /// None: the client has closed by word.
+    pub(super) fn leave_pool(&mut self, key: u64) -> Option<Vec<u8>> {
+        let pair = self.pairs.get_mut(key)?;
+        let bytes = pair.leave_pool()?;
         if let Some(seat) = pair.seat.take() {
             Stats::add(&self.shared.receiver.stats.pairs_yielded, 1);
             self.vacate(seat.pool, seat.slot);
             self.close_pool(seat.pool);
         }
-        true
+        Some(bytes)
     }
 
     fn close_pool(&mut self, key: u64) {

@@ -67,6 +67,7 @@ impl Worker {
                     }
                     let native = flow.machine.is_native(way);
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
+                    let busy = busy && (!outbound || pair.shuts());
                     let asked;
                     let mut is_short = false;
                     let mut pipe = None;
@@ -86,8 +87,8 @@ impl Worker {
                             true => FIRST,
                             false => flow.reads[way as usize],
                         };
-                        asked = most.min(first).min(self.scratch.len());
-                        let again = flow.read_held(way, &mut self.scratch[..asked]);
+                        let room = most.min(first).min(self.scratch.len());
+                        let again = flow.read_held(way, &mut self.scratch[..room]);
                         if let Some(count) = again {
                             // They are not the socket's: how much it has is not known yet.
                             flow.machine.got(way, count, count);
@@ -96,17 +97,29 @@ impl Worker {
                         }
                         let source = if outbound { &pair.left } else { &flow.right };
                         pipe = busy.then(|| self.pipes.take()).flatten();
-                        match &pipe {
-                            Some(pipe) => pipe.fill(source, most),
-                            None => sock::receive(source, &mut self.scratch[..asked]),
-                        }
+                        let found = match &pipe {
+                            Some(pipe) => {
+                                let found = pipe.fill(source, most);
+                                if let (true, Outcome::Bytes(count)) = (outbound, &found) {
+                                    pair.took(*count);
+                                }
+                                (found, room)
+                            }
+                            None if outbound => pair.read(&mut self.scratch[..room]),
+                            None => (sock::receive(source, &mut self.scratch[..room]), room),
+                        };
+                        asked = found.1;
+                        found.0
                     };
+                    if busy && outbound {
+                        pair.open();
+                    }
                     if let Outcome::Bytes(count) = outcome {
                         reads += if native { 0 } else { count / HOOKED };
-                        if outbound {
-                            pair.took(count);
-                        } else {
+                        if !outbound {
                             flow.heard(count);
+                        } else if appends {
+                            pair.took(count);
                         }
                     }
                     match outcome {
@@ -205,6 +218,11 @@ impl Worker {
                     if let Some(outlet) = flow.machine.outlet().filter(|_| way == Way::Outbound) {
                         outlet.push(data);
                         flow.machine.put_by(way);
+                        continue;
+                    }
+                    let seat = flow.seat.as_mut().filter(|_| way == Way::Outbound);
+                    if seat.is_some_and(|seat| seat.write_inline(data)) {
+                        flow.machine.sent(way, true);
                         continue;
                     }
                     let outcome = sock::send(destination, data, more);

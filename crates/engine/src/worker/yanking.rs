@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::flow::{Ready, Side, Way};
 use crate::hooks::{Orders, Verdict};
 use crate::revoke::{peer, Next};
-use crate::sock::{self, Outcome};
+use crate::sock::Outcome;
 use crate::stats::Stats;
 
 /// Most that is read out of the pair before the module: more than both its buffers hold. An application that goes on
@@ -215,10 +215,9 @@ impl Worker {
         let Some(frozen) = &mut flow.frozen else { return };
         frozen.stash.extend(held);
         while frozen.stash.len() < MOST {
-            let asked = self.scratch.len();
-            match sock::receive(&pair.left, &mut self.scratch) {
+            let (found, asked) = pair.read(&mut self.scratch);
+            match found {
                 Outcome::Bytes(count) => {
-                    pair.took(count);
                     frozen.stash.extend_from_slice(&self.scratch[..count]);
                     flow.machine.kept(Way::Outbound, count, asked);
                     if count < asked {

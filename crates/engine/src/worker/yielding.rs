@@ -183,7 +183,12 @@ impl Worker {
 
     /// Left as it can be given away.
     fn detach(&mut self, key: u64, pair: u64) -> Result<Left, Lost> {
-        if self.leave_pool(pair) {
+        if let Some(more) = self.leave_pool(pair) {
+            if let Some(flow) = self.flows.get_mut(key) {
+                let mut bytes = flow.take_held(Way::Outbound);
+                bytes.extend(more);
+                flow.hold(Way::Outbound, bytes);
+            }
             return Ok(Left::Own);
         }
         let (near, _) = sock::pair().map_err(|_| Lost::Descriptor)?;
@@ -194,8 +199,7 @@ impl Worker {
         }
         flow.tell_fetched(pair);
         let mut bytes = flow.take_held(Way::Outbound);
-        while let Outcome::Bytes(count) = sock::receive(&pair.left, &mut self.scratch) {
-            pair.took(count);
+        while let Outcome::Bytes(count) = pair.read(&mut self.scratch).0 {
             bytes.extend_from_slice(&self.scratch[..count]);
         }
         flow.hold(Way::Outbound, bytes);
