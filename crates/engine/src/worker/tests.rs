@@ -5,6 +5,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`chain`] | two workers in a row, with fresh pairs and with pooled ones |
+//! | [`inline`] | small writes of a client that no socket carries |
 //! | [`late`] | what waits where it can be taken back |
 //! | [`pooled`] | a client's pool step by step, in order and out of it |
 //! | [`turns`] | flows that have much to do, beside one that has little |
@@ -14,6 +15,7 @@
 //! | here | one worker with a pair of its own for each flow |
 
 mod chain;
+mod inline;
 mod late;
 mod pooled;
 mod turns;

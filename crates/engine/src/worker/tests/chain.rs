@@ -102,6 +102,8 @@ fn flows_of_every_size_pass_one_after_the_other() {
         }
         let made = count(&chain.stats().pairs_new);
         assert_eq!(made < 50, pairs == Pairs::Pooled, "{made}");
+        let inline = count(&chain.stats().inline_writes);
+        assert_eq!(inline > 30, pairs == Pairs::Pooled, "{inline}");
         chain.end();
     }
 }

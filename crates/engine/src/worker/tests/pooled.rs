@@ -11,25 +11,25 @@ use crate::revoke::peer;
 use crate::steal::page::Page;
 use crate::steal::tests::Shim;
 
-struct Client {
-    module: Module,
-    shim: Shim,
-    page: Page,
-    bell: Waker,
+pub(super) struct Client {
+    pub module: Module,
+    pub shim: Shim,
+    pub page: Page,
+    pub bell: Waker,
     listener: TcpListener,
     scratch: Scratch,
 }
 
 /// A near socket and the network's end.
-type Flow = (UnixStream, TcpStream);
+pub(super) type Flow = (UnixStream, TcpStream);
 
 impl Client {
-    fn start() -> Self {
+    pub fn start() -> Self {
         Self::start_with(None, Arc::new(Forward))
     }
 
     /// `revocable`: the outlet's bound, where the module may take outbound bytes back.
-    fn start_with(revocable: Option<usize>, hooks: Arc<dyn Hooks>) -> Self {
+    pub fn start_with(revocable: Option<usize>, hooks: Arc<dyn Hooks>) -> Self {
         let scratch = Scratch::new();
         let runtime = scratch.runtime();
         let module = Module::start_with(&runtime, "m", Pairs::Pooled, (1 << 16, revocable), hooks);
@@ -42,29 +42,29 @@ impl Client {
         client
     }
 
-    fn stats(&self) -> &Stats {
+    pub fn stats(&self) -> &Stats {
         &self.module.shared.receiver.stats
     }
 
-    fn new_pair(&self, slot: usize) -> Flow {
+    pub fn new_pair(&self, slot: usize) -> Flow {
         let (near, left) = UnixStream::pair().unwrap();
         near.set_read_timeout(Some(PATIENCE)).unwrap();
         word::begin(self.page.word(slot));
         (near, self.send(slot, Some(left.into())))
     }
 
-    fn begin(&self, slot: usize) -> TcpStream {
+    pub fn begin(&self, slot: usize) -> TcpStream {
         assert!(word::again(self.page.word(slot)));
         self.send(slot, None)
     }
 
-    fn send(&self, slot: usize, left: Option<OwnedFd>) -> TcpStream {
+    pub fn send(&self, slot: usize, left: Option<OwnedFd>) -> TcpStream {
         let (real, network) = connection(&self.listener);
         self.shim.steal_at(slot as u32, left, real.into());
         network
     }
 
-    fn close(&self, slot: usize) {
+    pub fn close(&self, slot: usize) {
         assert!(word::close(self.page.word(slot), false));
         if bell::ring(&*self.page, slot) {
             self.bell.ring();
@@ -101,16 +101,16 @@ impl Client {
         self.module.tell(Order::Yank(Ask::Settle { flow, session: 7, taken: 0, hold: true }));
     }
 
-    fn bits(&self, slot: usize) -> u32 {
+    pub fn bits(&self, slot: usize) -> u32 {
         self.page.word(slot).load(Ordering::Acquire)
     }
 
-    fn await_bits(&self, slot: usize, bits: u32) {
+    pub fn await_bits(&self, slot: usize, bits: u32) {
         until("the word changes", || self.bits(slot) == bits);
     }
 
     /// Another client is served as if nothing had been, and the worker comes to its end.
-    fn end(self) -> Arc<Shared> {
+    pub fn end(self) -> Arc<Shared> {
         let other = Shim::connect(&self.scratch.runtime_again(), &["m"]);
         let (mut near, left) = UnixStream::pair().unwrap();
         let (real, mut network) = connection(&self.listener);
@@ -123,7 +123,7 @@ impl Client {
     }
 }
 
-fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(super) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
         assert!(started.elapsed() < PATIENCE, "waited for: {what}");
