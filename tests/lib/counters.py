@@ -41,6 +41,8 @@ NAMES = (
     "returned",
     "yielded",
     "pairs_yielded",
+    "inline_writes",
+    "inline_untold",
 )
 # Of an accepted socket: stolen, or why not.
 ACCEPTS = (*NAMES[:9], "module_full")

@@ -94,6 +94,10 @@ counters! {
     Yielded = 36, "yielded";
     /// Pairs that end with their descriptor: the application has yielded it.
     PairsYielded = 37, "pairs_yielded";
+    /// Small writes that went through shared memory, without a call on the socket.
+    InlineWrites = 38, "inline_writes";
+    /// Connections whose small writes go through the socket: something was written to them that no hook has seen.
+    InlineUntold = 39, "inline_untold";
 }
 
 #[cfg(test)]

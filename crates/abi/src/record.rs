@@ -30,6 +30,8 @@ pub const RECORD_ENV: &str = "MODNET_RECORD";
 pub const FAIL_CLOSED: u32 = 1;
 /// `ChainPage::flags`: every flow gets a pair of its own (`MODNET_PAIRS=fresh`).
 pub const FRESH_PAIRS: u32 = 2;
+/// `ChainPage::flags`: small writes go through the socket (`MODNET_INLINE=off`).
+pub const NO_INLINE: u32 = 4;
 
 /// The first page.
 #[repr(C)]
@@ -45,7 +47,7 @@ pub struct ChainPage {
     pub root_pid: u32,
     /// Whose modules may receive sockets (root's always may).
     pub owner_uid: u32,
-    /// [`FAIL_CLOSED`], [`FRESH_PAIRS`].
+    /// [`FAIL_CLOSED`], [`FRESH_PAIRS`], [`NO_INLINE`].
     pub flags: AtomicU32,
     /// The hidden duplicate of descriptor `n` has the number `hidden_base + n`; the last numbers below `2 * hidden_base`
     /// are [`Reserved`], and descriptors whose duplicates would come there are not stolen.

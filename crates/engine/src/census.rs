@@ -119,6 +119,7 @@ mod tests {
                 chain: &["a"],
                 fail_closed: false,
                 pairs: Pairs::Pooled,
+                inline: true,
                 hidden_base: 1000,
                 shown_hard_limit: 0,
             },

@@ -218,6 +218,7 @@ mod tests {
                 chain: &[],
                 fail_closed: false,
                 pairs: crate::pairs::Pairs::Fresh,
+                inline: true,
                 hidden_base: 1000,
                 shown_hard_limit: 0,
             };

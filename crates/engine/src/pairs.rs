@@ -1,7 +1,8 @@
 //! Whether pairs outlive their flows: the setting `MODNET_PAIRS`, `fresh` or `pooled`, of the process that has them.
 //!
 //! `fresh`: every flow has a pair of its own. `pooled`: pairs towards the next module are used again, and clients that
-//! offer theirs are heard. Both understand each other: what either does not do is not done.
+//! offer theirs are heard. Both understand each other: what either does not do is not done. `MODNET_INLINE`, `on` or `off`: whether
+//! small writes go through shared memory (`modnet_pool::inline`).
 
 use std::env;
 use std::ffi::OsString;
@@ -10,6 +11,9 @@ use crate::error::{Error, Result};
 
 /// The environment's name of the setting.
 pub const PAIRS_ENV: &str = "MODNET_PAIRS";
+
+/// The environment's name of the other.
+pub const INLINE_ENV: &str = "MODNET_INLINE";
 
 /// What becomes of a pair when its flow has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +58,25 @@ impl Pairs {
     }
 }
 
+/// Whether small writes go through shared memory; they do where nothing is said.
+///
+/// # Errors
+/// EINVAL for another word.
+pub fn inline_from_env() -> Result<bool> {
+    choose_inline(env::var_os(INLINE_ENV))
+}
+
+fn choose_inline(word: Option<OsString>) -> Result<bool> {
+    match word.as_deref().map(|word| word.to_str()) {
+        None | Some(Some("" | "on")) => Ok(true),
+        Some(Some("off")) => Ok(false),
+        Some(_) => Err(Error::new(
+            libc::EINVAL,
+            format!("{INLINE_ENV} is {:?}; set it to on or off", word.unwrap_or_default()),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +92,13 @@ mod tests {
         let error = choose("Pooled").unwrap_err();
         assert_eq!(error.errno, libc::EINVAL);
         assert_eq!(error.message, "MODNET_PAIRS is \"Pooled\"; set it to fresh or pooled");
+    }
+
+    #[test]
+    fn small_writes_are_inline_unless_that_is_off() {
+        let choose = |word: &str| choose_inline(Some(word.into()));
+        assert_eq!((choose("on"), choose("off")), (Ok(true), Ok(false)));
+        assert_eq!((choose(""), choose_inline(None)), (Ok(true), Ok(true)));
+        assert_eq!(choose("no").unwrap_err().message, "MODNET_INLINE is \"no\"; set it to on or off");
     }
 }

@@ -141,6 +141,15 @@ pub fn unlock(shared: &impl Shared, slot: usize) {
     }
 }
 
+/// How many bytes the module has not taken yet, or is copying.
+#[must_use]
+pub fn length(shared: &impl Shared, slot: usize) -> usize {
+    if slot >= AREAS {
+        return 0;
+    }
+    bounded(shared.area(slot).load(Ordering::Relaxed) & LENGTH)
+}
+
 /// After [`crate::word::close`]: whether the module has something to take, and will see the close when it does.
 #[must_use]
 pub fn is_full(shared: &impl Shared, slot: usize) -> bool {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use modnet_abi::counter;
 use modnet_engine::error::{Error, Result};
-use modnet_engine::pairs::Pairs;
+use modnet_engine::pairs::{self, Pairs};
 use modnet_engine::record::{room, Plan, Record};
 use modnet_engine::runtime::Runtime;
 use modnet_engine::{apply, census, control, janitor, record, registry};
@@ -67,7 +67,8 @@ fn plan_room(hard: u64, most: u64, privileged: bool) -> PyResult<(u32, u64, Opti
     Ok((room.hidden_base, room.shown_hard_limit, room.raise_to))
 }
 
-/// Writes the record of process `pid`; returns its absolute path. `MODNET_PAIRS` says what becomes of its pairs.
+/// Writes the record of process `pid`; returns its absolute path. `MODNET_PAIRS` says what becomes of its pairs, `MODNET_INLINE`
+/// whether small writes go through shared memory.
 #[pyfunction]
 fn create_record(
     runtime: &str,
@@ -80,7 +81,9 @@ fn create_record(
     let runtime = Runtime::at(runtime).map_err(raise)?;
     let chain: Vec<&str> = chain.iter().map(String::as_str).collect();
     let pairs = Pairs::from_env().map_err(raise)?;
-    let plan = Plan { root_pid: pid, chain: &chain, fail_closed, pairs, hidden_base, shown_hard_limit };
+    let inline = pairs::inline_from_env().map_err(raise)?;
+    let plan =
+        Plan { root_pid: pid, chain: &chain, fail_closed, pairs, inline, hidden_base, shown_hard_limit };
     Record::create(&runtime, &plan).map_err(raise)?;
     Ok(runtime.record(pid).display().to_string())
 }

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use modnet_abi::pool::PoolPage;
 use modnet_abi::record::{FRESH_PAIRS, MAX_CONNECTIONS};
-use modnet_pool::{Book, SLOTS};
+use modnet_pool::{Book, AREAS, SLOTS};
 
 use crate::process::Memory;
 use crate::record::Chain;
@@ -39,6 +39,8 @@ pub struct Connection {
     pub book: Book,
     /// SO_COOKIE of each slot's near socket.
     pub cookies: [AtomicU64; SLOTS],
+    /// Bytes that hooked calls have written to the near socket of each slot that has an area, since it was made; they wrap.
+    pub written: [AtomicU32; AREAS],
 }
 
 impl Connection {
@@ -51,6 +53,7 @@ impl Connection {
             page: AtomicPtr::new(core::ptr::null_mut()),
             book: Book::new(),
             cookies: [const { AtomicU64::new(0) }; SLOTS],
+            written: [const { AtomicU32::new(0) }; AREAS],
         }
     }
 }
@@ -94,7 +97,8 @@ impl Held {
         (cell.load(Ordering::Acquire) == name).then_some(held)
     }
 
-    fn hold(index: usize) -> Option<Self> {
+    /// That of an index, if it is in use.
+    pub fn hold(index: usize) -> Option<Self> {
         let holders = &ALL.get(index)?.holders;
         let more = |now| if now == 0 || now == CLOSING { None } else { Some(now + 1) };
         holders.fetch_update(Ordering::AcqRel, Ordering::Relaxed, more).ok().map(|_| Self(index))
@@ -215,6 +219,11 @@ fn close(index: usize) {
         sys::close(numbers::bell(index));
     }
     sys::close(numbers::connection(index));
+}
+
+/// The one of that index, in use or not.
+pub fn at(index: usize) -> Option<&'static Connection> {
+    ALL.get(index)
 }
 
 /// Those in use, each held while it is looked at.

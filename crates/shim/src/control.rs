@@ -5,7 +5,7 @@ use modnet_abi::counter::Counter;
 
 use crate::answer::Answer;
 use crate::table::{self, Goes};
-use crate::{burst, fds, pool, sys};
+use crate::{burst, fds, inline, pool, sys};
 
 /// What leaves nothing behind in the intermediate socket, or what each new flow sets anew.
 const HARMLESS: [c_ulong; 4] = [libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
@@ -49,7 +49,7 @@ fn sum(fd: c_int, real: sys::Result<usize>, argument: usize) -> Answer {
     }
     if let Ok(waiting) = sys::asked(fd, libc::TIOCOUTQ) {
         // SAFETY: the kernel has just written an integer there for us, so it is the application's and writable.
-        unsafe { *(argument as *mut c_int) += waiting };
+        unsafe { *(argument as *mut c_int) += waiting + inline::waiting(fd) };
     }
     Answer::Done(0)
 }

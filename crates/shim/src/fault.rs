@@ -8,8 +8,8 @@ use core::ffi::c_int;
 use modnet_abi::fault;
 
 use crate::answer::{errno, fail};
-use crate::fds;
 use crate::sys::{self, Errno};
+use crate::{fds, inline};
 
 /// What a read gave, or the error that it hides; `room` tells whether anything could have been read.
 #[inline]
@@ -20,9 +20,16 @@ pub fn told(fd: c_int, got: isize, room: impl FnOnce() -> bool) -> isize {
     got
 }
 
-/// What a write gave, or the error that stands behind EPIPE.
+/// What a write gave, in bytes, which are counted; or the error that stands behind EPIPE.
 #[inline]
 pub fn wrote(fd: c_int, sent: isize) -> isize {
+    inline::wrote(fd, sent);
+    wrote_some(fd, sent)
+}
+
+/// The same, the bytes having been counted.
+#[inline]
+pub fn wrote_some(fd: c_int, sent: isize) -> isize {
     if sent < 0 && fds::flags(fd) & fds::STOLEN != 0 {
         return failed(fd, sent);
     }

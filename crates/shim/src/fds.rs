@@ -29,6 +29,8 @@ pub const FOREIGN: u32 = 16;
 pub const INHERIT: u32 = 32;
 /// A listener first met at its accept: connections were made before it was prepared.
 pub const LATE: u32 = 64;
+/// A stolen socket to which something was written that no hook has seen: see `inline`.
+pub const UNTOLD: u32 = 128;
 
 struct Slot {
     /// SO_COOKIE of the intermediate socket, or of the listener.

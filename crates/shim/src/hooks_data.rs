@@ -8,28 +8,44 @@ use crate::fds::inside;
 use crate::hooks::{hooks, native};
 use crate::real;
 use crate::sys::Errno;
-use crate::{fault, passed};
+use crate::{fault, inline, passed};
 
 hooks! {
     fn write(fd: c_int, data: *const c_void, len: size_t) -> ssize_t {
+        if let Some(sent) = inside(fd, || inline::write(fd, data.cast(), len, 0)) {
+            return sent;
+        }
         fault::wrote(fd, inside(fd, || native!(WRITE(fd, data, len))))
     }
 
     fn writev(fd: c_int, vectors: *const iovec, count: c_int) -> ssize_t {
+        if let Some(sent) = inside(fd, || inline::write_parts(fd, vectors, count as usize, 0)) {
+            return sent;
+        }
         fault::wrote(fd, inside(fd, || native!(WRITEV(fd, vectors, count))))
     }
 
     fn send(fd: c_int, data: *const c_void, len: size_t, flags: c_int) -> ssize_t {
+        if let Some(sent) = inside(fd, || inline::write(fd, data.cast(), len, flags)) {
+            return sent;
+        }
         let native = || inside(fd, || native!(SEND(fd, data, len, flags)));
         fault::wrote(fd, give(data::sendto(fd, flags, core::ptr::null(), native), native))
     }
 
     fn sendto(fd: c_int, data: *const c_void, len: size_t, flags: c_int, to: *const sockaddr, size: socklen_t) -> ssize_t {
+        let inline = || if to.is_null() { inline::write(fd, data.cast(), len, flags) } else { None };
+        if let Some(sent) = inside(fd, inline) {
+            return sent;
+        }
         let answer = data::sendto(fd, flags, to, || inside(fd, || native!(SEND(fd, data, len, flags))));
         fault::wrote(fd, give(answer, || inside(fd, || native!(SENDTO(fd, data, len, flags, to, size)))))
     }
 
     fn sendmsg(fd: c_int, message: *const msghdr, flags: c_int) -> ssize_t {
+        if let Some(sent) = inside(fd, || inline::write_message(fd, message, flags)) {
+            return sent;
+        }
         let plain = |bare| inside(fd, || native!(SENDMSG(fd, bare, flags)));
         // SAFETY: the application's own arguments.
         let answer = unsafe {
@@ -47,7 +63,12 @@ hooks! {
             data::sendmmsg(fd, messages, count, flags, one_by_one)
         };
         let sent = give(answer, || inside(fd, || native!(SENDMMSG(fd, messages, count, flags))));
-        fault::wrote(fd, sent as isize) as c_int
+        if sent > 0 {
+            // SAFETY: the kernel has just filled in so many.
+            let sent = unsafe { core::slice::from_raw_parts(messages, sent as usize) };
+            inline::wrote(fd, sent.iter().map(|message| message.msg_len as isize).sum());
+        }
+        fault::wrote_some(fd, sent as isize) as c_int
     }
 
     fn read(fd: c_int, data: *mut c_void, len: size_t) -> ssize_t {
@@ -120,10 +141,18 @@ hooks! {
     }
 
     fn sendfile(to: c_int, from: c_int, offset: *mut libc::off64_t, count: size_t) -> ssize_t {
+        // SAFETY: the application's own arguments.
+        if let Some(sent) = inside(to, || unsafe { inline::send_file(to, from, offset, count) }) {
+            return sent;
+        }
         fault::wrote(to, inside(to, || inside(from, || native!(SENDFILE(to, from, offset, count)))))
     }
 
     fn sendfile64(to: c_int, from: c_int, offset: *mut libc::off64_t, count: size_t) -> ssize_t {
+        // SAFETY: the application's own arguments.
+        if let Some(sent) = inside(to, || unsafe { inline::send_file(to, from, offset, count) }) {
+            return sent;
+        }
         fault::wrote(to, inside(to, || inside(from, || native!(SENDFILE64(to, from, offset, count)))))
     }
 

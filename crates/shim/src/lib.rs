@@ -13,6 +13,7 @@
 //! | `hidden`, `limits`, `numbers` | hidden duplicates, the limits they hide behind, the shim's own numbers |
 //! | `listener`, `pair`, `connection`, `queue`, `steal` | accept: listener, pair, to whom, message, the whole |
 //! | `pool`, `forks`, `watched` | pairs that outlive a flow, and what ends a pair with its flow |
+//! | `inline` | small writes by shared memory |
 //! | `burst` | begins of one accept burst in one message |
 //! | `descriptors`, `ranges` | close, dup, fcntl; close_range and its like |
 //! | `table`, `rows`, `options`, `names`, `control`, `data` | where each call on a stolen socket goes, and why |
@@ -60,6 +61,8 @@ mod hooks_exec;
 mod hooks_forks;
 #[cfg(not(test))]
 mod hooks_waits;
+#[cfg(not(test))]
+mod inline;
 #[cfg(not(test))]
 mod limits;
 #[cfg(not(test))]

@@ -126,7 +126,14 @@ pub fn take(held: &Held) -> Option<Taken> {
     }
     let calls = Calls(held.index());
     tend();
-    held.book.take(page, &calls)
+    let taken = held.book.take(page, &calls)?;
+    let slot = taken.lease.slot() as usize;
+    if let Some(written) = held.written.get(slot) {
+        // Of an idle pair everything was read.
+        let read = page.slots[slot].taken.load(Ordering::Relaxed);
+        written.store(if taken.near.is_some() { read } else { 0 }, Ordering::Relaxed);
+    }
+    Some(taken)
 }
 
 /// What was taken is not used: its message was not sent.
@@ -180,6 +187,12 @@ pub fn sleeping(timeout: i32, sleep: impl Fn(i32) -> i32) -> i32 {
     sleep(left)
 }
 
+/// Which connection and slot a seat's number means; None: none.
+pub fn place(number: u32) -> Option<(usize, usize)> {
+    let number = number.checked_sub(1)?;
+    Some(((number >> SLOT_BITS) as usize, (number & ((1 << SLOT_BITS) - 1)) as usize))
+}
+
 /// A flow's right to its pair.
 pub struct Seat {
     connection: Held,
@@ -199,9 +212,9 @@ impl Seat {
 
     /// Back from the number that [`Seat::into_number`] gave, once.
     fn from_number(number: u32) -> Option<Self> {
-        let number = number.checked_sub(1)?;
-        let connection = Held::from_index((number >> SLOT_BITS) as usize)?;
-        let lease = Lease::from_slot(number & ((1 << SLOT_BITS) - 1))?;
+        let (index, slot) = place(number)?;
+        let connection = Held::from_index(index)?;
+        let lease = Lease::from_slot(slot as u32)?;
         Some(Self { connection, lease })
     }
 

@@ -225,6 +225,33 @@ pub fn send_message(fd: i32, bytes: &[u8], fds: &[i32]) -> Result<usize> {
     unsafe { call(libc::SYS_sendmsg, [fd as usize, &raw const message as usize, flags, 0, 0, 0]) }
 }
 
+/// Whether memory can be read, as the kernel would find: each page of it is asked for. Another thread may unmap it after that.
+pub fn can_read(at: *const u8, len: usize) -> bool {
+    const PAGE: usize = 4096;
+    let Some(end) = (at as usize).checked_add(len) else { return false };
+    let mut next = at as usize;
+    while next < end {
+        // The kernel reads a mask of eight bytes there before it finds that there is no way -1 to set it.
+        // SAFETY: nothing is changed, whatever stands there.
+        let asked =
+            unsafe { call(libc::SYS_rt_sigprocmask, [usize::MAX, next & !7, 0, size_of::<u64>(), 0, 0]) };
+        if asked != Err(Errno(libc::EINVAL)) {
+            return false;
+        }
+        next = (next & !(PAGE - 1)).saturating_add(PAGE);
+    }
+    true
+}
+
+/// Reads at a place in a file.
+///
+/// # Safety
+/// `len` bytes may be written at `at`.
+pub unsafe fn pread(fd: i32, at: *mut u8, len: usize, place: i64) -> Result<usize> {
+    // SAFETY: the caller's.
+    unsafe { call(libc::SYS_pread64, [fd as usize, at as usize, len, place as usize, 0, 0]) }
+}
+
 /// Puts `fd` into an epoll set.
 pub fn epoll_add(set: i32, fd: i32, event: libc::epoll_event) -> Result<usize> {
     let (add, at) = (libc::EPOLL_CTL_ADD as usize, &raw const event as usize);

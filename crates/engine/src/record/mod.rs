@@ -39,6 +39,8 @@ pub struct Plan<'a> {
     pub fail_closed: bool,
     /// Whether the application's pairs outlive their flows, where its first module agrees.
     pub pairs: Pairs,
+    /// Whether small writes may go through shared memory.
+    pub inline: bool,
     /// See [`room`].
     pub hidden_base: u32,
     /// See [`room`]; 0 where nothing is hidden.
@@ -54,6 +56,8 @@ pub struct Applied {
     pub fail_closed: bool,
     /// Whether the application's pairs outlive their flows, where its first module agrees.
     pub pairs: Pairs,
+    /// Whether its small writes may go through shared memory.
+    pub inline: bool,
     /// Changes with every change.
     pub generation: u32,
 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use modnet_abi::counter::COUNTERS;
 use modnet_abi::name::{unpack, Name};
 use modnet_abi::record::{
-    ChainPage, CounterPage, COUNTERS_OFFSET, FAIL_CLOSED, FRESH_PAIRS, MAX_CHAIN, RECORD_BYTES, RECORD_MAGIC,
-    RECORD_VERSION,
+    ChainPage, CounterPage, COUNTERS_OFFSET, FAIL_CLOSED, FRESH_PAIRS, MAX_CHAIN, NO_INLINE, RECORD_BYTES,
+    RECORD_MAGIC, RECORD_VERSION,
 };
 
 use super::{Applied, Plan};
@@ -78,7 +78,7 @@ impl Pages {
             generation: AtomicU32::new(2),
             root_pid: plan.root_pid,
             owner_uid: owner,
-            flags: AtomicU32::new(flags(plan.fail_closed, plan.pairs)),
+            flags: AtomicU32::new(flags(plan.fail_closed, plan.pairs, plan.inline)),
             hidden_base: plan.hidden_base,
             length: AtomicU32::new(u32::try_from(plan.chain.len()).unwrap_or(0)),
             shown_hard_limit: plan.shown_hard_limit,
@@ -111,13 +111,13 @@ impl Pages {
 
     /// Changes the chain. The caller holds the [`WriteLock`].
     pub fn write(&self, chain: &[Name; MAX_CHAIN], length: u32, fail_closed: bool) {
-        let fresh = self.flags().load(Ordering::Relaxed) & FRESH_PAIRS != 0;
-        let pairs = if fresh { Pairs::Fresh } else { Pairs::Pooled };
+        let now = self.flags().load(Ordering::Relaxed);
+        let pairs = if now & FRESH_PAIRS != 0 { Pairs::Fresh } else { Pairs::Pooled };
         // A writer that died left an odd count: it stays odd, and this change makes it even.
         let odd = self.generation().load(Ordering::Relaxed) | 1;
         self.generation().store(odd, Ordering::Relaxed);
         fence(Ordering::Release);
-        self.flags().store(flags(fail_closed, pairs), Ordering::Relaxed);
+        self.flags().store(flags(fail_closed, pairs, now & NO_INLINE == 0), Ordering::Relaxed);
         self.length().store(length, Ordering::Relaxed);
         // SAFETY: within the mapping, which is writable; readers notice by the generation.
         unsafe { ptr::addr_of_mut!((*self.page()).chain).write_volatile(*chain) };
@@ -141,6 +141,7 @@ impl Pages {
                         chain: names.collect::<Result<_, _>>().ok()?,
                         fail_closed: flags & FAIL_CLOSED != 0,
                         pairs: if flags & FRESH_PAIRS == 0 { Pairs::Pooled } else { Pairs::Fresh },
+                        inline: flags & NO_INLINE == 0,
                         generation: before,
                     });
                 }
@@ -163,9 +164,10 @@ impl Pages {
     }
 }
 
-fn flags(fail_closed: bool, pairs: Pairs) -> u32 {
+fn flags(fail_closed: bool, pairs: Pairs, inline: bool) -> u32 {
     let fresh = if pairs == Pairs::Fresh { FRESH_PAIRS } else { 0 };
-    fresh | if fail_closed { FAIL_CLOSED } else { 0 }
+    let no_inline = if inline { 0 } else { NO_INLINE };
+    fresh | no_inline | if fail_closed { FAIL_CLOSED } else { 0 }
 }
 
 impl Drop for Pages {

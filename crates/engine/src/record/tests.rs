@@ -12,6 +12,7 @@ fn plan<'a>(chain: &'a [&'a str]) -> Plan<'a> {
         chain,
         fail_closed: false,
         pairs: Pairs::Pooled,
+        inline: true,
         hidden_base: 1000,
         shown_hard_limit: 0,
     }
@@ -41,13 +42,17 @@ fn what_was_written_is_read() {
 fn a_change_reaches_who_has_it_mapped_and_moves_the_generation() {
     let scratch = Scratch::new();
     let runtime = scratch.runtime();
-    let mapped = Record::create(&runtime, &Plan { pairs: Pairs::Fresh, ..plan(&["a"]) }).unwrap();
+    let mapped =
+        Record::create(&runtime, &Plan { pairs: Pairs::Fresh, inline: false, ..plan(&["a"]) }).unwrap();
     let before = mapped.applied().unwrap().generation;
     Record::open(&runtime, 4711).unwrap().apply(&["b", "c"], true).unwrap();
     let after = mapped.applied().unwrap();
     assert_eq!(after.chain, ["b", "c"]);
     assert!(after.fail_closed && after.generation != before && after.generation & 1 == 0);
-    assert_eq!((mapped.applied().unwrap().pairs, after.pairs), (Pairs::Fresh, Pairs::Fresh));
+    assert_eq!(
+        (mapped.applied().unwrap().pairs, after.pairs, after.inline),
+        (Pairs::Fresh, Pairs::Fresh, false)
+    );
     mapped.apply(&[], false).unwrap();
     assert!(mapped.chain().unwrap().is_empty());
     assert_eq!(Record::look(&runtime, 4711).unwrap().apply(&["a"], false).unwrap_err().errno, libc::EBADF);

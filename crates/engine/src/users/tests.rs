@@ -35,6 +35,7 @@ fn record(runtime: &Runtime, root_pid: u32, chain: &[&str]) -> Record {
         chain,
         fail_closed: false,
         pairs: Pairs::Pooled,
+        inline: true,
         hidden_base: 1000,
         shown_hard_limit: 0,
     };
