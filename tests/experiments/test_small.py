@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 @pytest.mark.root
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "variants"), [("apart", 3), ("joined", 9), ("yield", 20)])
+@pytest.mark.parametrize(("name", "variants"), [("apart", 3), ("inline", 15), ("yield", 20)])
 def test_a_quick_run(name: str, variants: int) -> None:
     argv = [sys.executable, "-m", f"experiments.{name}", "--json", "--quick", "--rounds", "1"]
     done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=110)

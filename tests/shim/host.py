@@ -192,11 +192,12 @@ class Host:
         return under
 
     def pooled(self, body: str, steps: Steps | None = None, **more: Any) -> list[str]:
-        """Stolen by a real module, onto pairs that have had flows."""
-        own, self.record = self.record, self.module.record()
+        """Stolen by a real module, onto pairs that have had flows; `flags` are the record's."""
+        own, self.record = self.record, self.module.record(flags=more.pop("flags", 0))
         try:
             said = self.probe(body, steps, env=WARM | more.pop("env", {}), **more)
             self.pairs = self.record.pairs()
+            self.counters = self.record.counters()
             print("pairs:", self.pairs)
         finally:
             self.record = own

@@ -213,6 +213,25 @@ pub const ROWS: &[Row] = &[
         tests: &["test_nodelay_and_cork"],
     },
     Row {
+        calls: "write and its like, sendfile, of few bytes",
+        keys: Keys::Calls,
+        goes: Goes::Intermediate,
+        why: "at most 16 KB, on a pair that may be used again, when everything before was read: they lie in memory that the first module \
+              shares, in their order among those of the socket, and are there when the call returns. `MODNET_INLINE=off` sends all through the \
+              socket",
+        tests: &[
+            "test_every_call_writes_what_it_writes_natively",
+            "test_what_goes_through_the_socket",
+            "test_a_pointer_to_nothing_is_an_error_as_natively",
+            "test_bytes_keep_their_place_whatever_call_writes_them",
+            "test_a_write_that_no_hook_counts_ends_inline",
+            "test_threads_that_write_at_one_time_each_keep_their_order",
+            "test_what_was_written_before_a_kill_arrives",
+            "test_a_network_that_is_gone_is_told_by_the_next_write",
+            "test_a_child_writes_by_the_socket",
+        ],
+    },
+    Row {
         calls: "SO_TYPE, SO_DOMAIN, SO_PROTOCOL, SO_PEERCRED, SO_ACCEPTCONN",
         keys: Keys::Option(
             SOCKET,
