@@ -181,7 +181,14 @@ pub struct Orders {
     /// End the flow now.
     pub reset: bool,
     /// Other modules get it, before what the hook returns goes on. What [`Place::Replace`] brings them is that as well.
-    pub yielding: Option<Yield>,
+    pub yielding: Option<Box<Yield>>,
+}
+
+impl Orders {
+    /// Whether any of them goes by the clock, which then has to be looked at.
+    pub(crate) fn are_timed(&self) -> bool {
+        self.wake.is_some() || self.limit.iter().any(Option::is_some)
+    }
 }
 
 /// How a hook on data ended.

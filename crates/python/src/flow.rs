@@ -246,7 +246,7 @@ impl Flow {
         for name in &names {
             self.doors.find(name).map_err(raise)?;
         }
-        self.orders.yielding = Some(Yield { names, place, held: [outbound, inbound], passed });
+        self.orders.yielding = Some(Box::new(Yield { names, place, held: [outbound, inbound], passed }));
         Ok(())
     }
 

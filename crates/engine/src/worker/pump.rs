@@ -370,13 +370,13 @@ impl Worker {
 
     /// The hook on data; the length of what is now in `out`, or None: the data goes on as it is.
     pub(super) fn call_data(&mut self, key: u64, way: Way, count: usize) -> Option<usize> {
-        let hooks = Arc::clone(&self.shared.hooks);
         let mut orders = Orders::default();
         let flow = self.flows.get_mut(key)?;
         let bytes = flow.machine.bytes();
         let state = flow.state.as_mut()?;
         self.out.clear();
-        let verdict = hooks.data(state, way, &self.scratch[..count], bytes, &mut self.out, &mut orders);
+        let (hooks, data) = (&self.shared.hooks, &self.scratch[..count]);
+        let verdict = hooks.data(state, way, data, bytes, &mut self.out, &mut orders);
         self.settle(key, verdict, orders);
         (verdict == Verdict::Replaced).then_some(self.out.len())
     }
@@ -432,9 +432,8 @@ impl Worker {
 
     /// What a hook asked for, or what its failure brings.
     pub(super) fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
-        let now = self.now();
+        let now = if orders.are_timed() { self.now() } else { 0 };
         let stats = &self.shared.receiver.stats;
-        let resets = self.shared.hooks.on_error_resets();
         let Some(flow) = self.flows.get_mut(key) else { return };
         if let Some(after) = orders.wake {
             let at = now.saturating_add(after);
@@ -482,13 +481,13 @@ impl Worker {
                 machine.forward(way);
             }
         }
-        if orders.reset || (verdict == Verdict::Failed && resets) {
+        if orders.reset || (verdict == Verdict::Failed && self.shared.hooks.on_error_resets()) {
             Stats::add(&stats.resets, 1);
             machine.reset();
         }
         // An order that waits for the end of a yank stays.
         if let Some(order) = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset()) {
-            *yielding = Some(Box::new(order));
+            *yielding = Some(order);
         }
     }
 }

@@ -58,11 +58,16 @@ struct Front {
     side: Side,
     /// Seconds of silence after which changed bodies tell what they have; by way.
     flush: [Duration; 2],
-    /// A policy was asked.
-    policy: Arc<AtomicBool>,
+    /// Whether a policy was asked; None: nobody was asked about any message yet.
+    policy: Option<Arc<AtomicBool>>,
 }
 
 impl Front {
+    /// Where a body's policy leaves word.
+    fn policy(&mut self) -> Arc<AtomicBool> {
+        Arc::clone(self.policy.get_or_insert_default())
+    }
+
     /// For one call into the framer; `bytes` that the flow has moved.
     fn desk<'a>(&'a mut self, bytes: [u64; 2], orders: &'a mut Orders) -> Desk<'a> {
         Desk { front: self, bytes, orders, gave_up: false }
@@ -98,7 +103,7 @@ impl Talk {
     pub fn new(asked: Arc<Asked>, side: Side) -> Self {
         let edits = [asked.request, asked.response];
         Self {
-            front: Front { asked, side, flush: [Duration::ZERO; 2], policy: Arc::default() },
+            front: Front { asked, side, flush: [Duration::ZERO; 2], policy: None },
             connection: Connection::new(edits),
             fed: [None; 2],
             awake: false,
@@ -151,7 +156,7 @@ impl Talk {
 
     /// What a policy has ordered: it is asked deep inside.
     fn collect(&mut self, orders: &mut Orders) {
-        if !self.front.policy.swap(false, Ordering::Relaxed) {
+        if !self.front.policy.as_ref().is_some_and(|asked| asked.swap(false, Ordering::Relaxed)) {
             return;
         }
         if let Side::Engine(_, Some(flow)) = &self.front.side {
@@ -365,7 +370,7 @@ impl Judge for Desk<'_> {
         if !self.front.asked.request {
             return Change::Keep;
         }
-        let policy = Arc::clone(&self.front.policy);
+        let policy = self.front.policy();
         let done = self.python("request", |py, module, flow| {
             let given = Bound::new(py, HttpRequest::new(py, request, room)?)?;
             module.call_method1(intern!(py, "request"), (flow, &given))?;
@@ -383,7 +388,7 @@ impl Judge for Desk<'_> {
         if !asked.response || !asked.filter.wants(request, response) {
             return Change::Keep;
         }
-        let policy = Arc::clone(&self.front.policy);
+        let policy = self.front.policy();
         let done = self.python("response", |py, module, flow| {
             let request = HttpRequest::new(py, request, Room::Empty)?;
             let given = Bound::new(py, HttpResponse::new(py, response, room)?)?;

@@ -228,28 +228,25 @@ impl Ask for Requests<'_, '_> {
         Ok(())
     }
 
-    fn head(&mut self, mut head: Head) -> (Head, Result<Next, Reason>) {
+    fn head(&mut self, head: &mut Head) -> Result<Next, Reason> {
         if let Some(reason) = self.0.pairing.opaque {
-            return (head, Err(reason));
+            return Err(reason);
         }
-        let framing = match framing::of_request(&head) {
-            Ok(framing) => framing,
-            Err(reason) => return (head, Err(reason)),
-        };
+        let framing = framing::of_request(head)?;
         self.0.pairing.messages[0] += 1;
         let room = if framing == Framing::None { Room::Empty } else { Room::Body };
         let is_tunnel = head.method() == b"CONNECT";
-        let changed = match self.0.judge.request(&mut head, room) {
+        let changed = match self.0.judge.request(head, room) {
             Change::Keep => None,
             Change::Body(body) if room == Room::Body && !is_tunnel => {
                 // A request is never delimited by the end. HTTP/1.0 has no chunks, and nobody sends it bodies.
-                announce(&mut head, Delimited::Chunks);
-                Some(Changed::new(body, Delimited::Chunks))
+                announce(head, Delimited::Chunks);
+                Some(Box::new(Changed::new(body, Delimited::Chunks)))
             }
             Change::Body(_) => None,
-            Change::GiveUp => return (head, Err(Reason::GivenUp)),
+            Change::GiveUp => return Err(Reason::GivenUp),
         };
-        (head, Ok(Next { framing, changed, last: is_tunnel }))
+        Ok(Next { framing, changed, last: is_tunnel })
     }
 
     fn keep(&mut self, request: Head) {
@@ -271,31 +268,28 @@ impl Ask for Responses<'_, '_> {
         }
     }
 
-    fn head(&mut self, mut head: Head) -> (Head, Result<Next, Reason>) {
+    fn head(&mut self, head: &mut Head) -> Result<Next, Reason> {
         let pairing = &mut *self.0.pairing;
         if let Some(reason) = pairing.opaque {
-            return (head, Err(reason));
+            return Err(reason);
         }
-        let Some(waiting) = pairing.waiting.front() else { return (head, Err(Reason::Unasked)) };
-        let Start::Response { status } = head.start() else { return (head, Err(Reason::BadHead)) };
+        let Some(waiting) = pairing.waiting.front() else { return Err(Reason::Unasked) };
+        let Start::Response { status } = head.start() else { return Err(Reason::BadHead) };
         if status == 101 {
             let reason = if waiting.upgrades { Reason::Upgraded } else { Reason::Unasked };
-            return (head, Err(reason));
+            return Err(reason);
         }
         if status < 200 {
-            return (head, Ok(Next { framing: Framing::None, changed: None, last: false }));
+            return Ok(Next { framing: Framing::None, changed: None, last: false });
         }
         let method = waiting.request.method();
         if method == b"CONNECT" {
             // Refused or not: the request's direction is not looked at any more.
-            return (head, Err(Reason::Tunnel));
+            return Err(Reason::Tunnel);
         }
         let is_head = method == b"HEAD";
-        let framing = match framing::of_response(&head, is_head) {
-            Ok(framing) => framing,
-            Err(reason) => return (head, Err(reason)),
-        };
-        let by = delimited(&waiting.request, &head, framing);
+        let framing = framing::of_response(head, is_head)?;
+        let by = delimited(&waiting.request, head, framing);
         let room = match (framing, by) {
             (Framing::None, _) if is_head && status != 204 && status != 304 => Room::Head,
             (Framing::None, _) => Room::Empty,
@@ -303,17 +297,21 @@ impl Ask for Responses<'_, '_> {
             (_, Some(_)) => Room::Body,
         };
         pairing.messages[1] += 1;
-        let Some(waiting) = pairing.waiting.pop_front() else { return (head, Err(Reason::Unasked)) };
+        let Some(waiting) = pairing.waiting.pop_front() else { return Err(Reason::Unasked) };
         pairing.bytes -= waiting.request.memory();
-        let changed = match (self.0.judge.response(&waiting.request, &mut head, room), room, by) {
-            (Change::GiveUp, ..) => return (head, Err(Reason::GivenUp)),
+        if pairing.waiting.is_empty() {
+            // The next one takes the same place: what a connection touches has to come from memory.
+            pairing.waiting.clear();
+        }
+        let changed = match (self.0.judge.response(&waiting.request, head, room), room, by) {
+            (Change::GiveUp, ..) => return Err(Reason::GivenUp),
             (Change::Body(body), Room::Body, Some(by)) => {
-                announce(&mut head, by);
-                Some(Changed::new(body, by))
+                announce(head, by);
+                Some(Box::new(Changed::new(body, by)))
             }
             (Change::Body(_), Room::Head, _) => {
                 let chunked = head.has("transfer-encoding");
-                announce(&mut head, Delimited::Chunks);
+                announce(head, Delimited::Chunks);
                 if !chunked {
                     // It may be left out, and then no client waits for chunks.
                     head.remove("transfer-encoding");
@@ -322,7 +320,7 @@ impl Ask for Responses<'_, '_> {
             }
             (Change::Keep | Change::Body(_), ..) => None,
         };
-        (head, Ok(Next { framing, changed, last: false }))
+        Ok(Next { framing, changed, last: false })
     }
 
     fn keep(&mut self, _response: Head) {}

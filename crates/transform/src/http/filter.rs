@@ -1,6 +1,7 @@
 //! Which responses are worth a look: declared once, looked at for every head, so that whoever decides is not asked
 //! about the others.
 
+use super::framing::number;
 use super::head::{Head, Start};
 
 /// What a response has to be; the default wants all.
@@ -25,22 +26,19 @@ impl Filter {
                 request.get("if-none-match").is_some_and(|tags| memchr::memmem::find(tags, b"W/").is_some());
             return asked && response.has("etag");
         }
-        // The type first: most of what is not wanted is an image, and each question goes through all fields.
+        // The cheapest question first: a number, then the type, which is compared with many.
+        let length = response.get("content-length").and_then(number);
+        if length.is_some_and(|length| length < self.least) {
+            return false;
+        }
         if !self.types.is_empty() && !media_type(response).is_some_and(|found| self.has(found)) {
             return false;
         }
-        if self.plain
+        !(self.plain
             && (status == 206
                 || response.has("content-range")
                 || response.all("content-encoding").any(|coding| !coding.eq_ignore_ascii_case(b"identity"))
-                || response.lists("cache-control", "no-transform"))
-        {
-            return false;
-        }
-        let length = response
-            .get("content-length")
-            .and_then(|value| std::str::from_utf8(value).ok()?.parse::<u64>().ok());
-        length.is_none_or(|length| length >= self.least)
+                || response.lists("cache-control", "no-transform")))
     }
 
     fn has(&self, found: &[u8]) -> bool {

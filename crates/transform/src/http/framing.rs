@@ -89,7 +89,7 @@ fn said(head: &Head) -> Result<Said, Reason> {
 }
 
 /// Digits only: no sign, no blank, no list.
-fn number(value: &[u8]) -> Option<u64> {
+pub(super) fn number(value: &[u8]) -> Option<u64> {
     // 18 digits: what an i64 holds, as other parsers' do.
     if value.is_empty() || value.len() > 18 {
         return None;

@@ -1,10 +1,11 @@
 //! A message's head: its bytes as they came, where its fields are in them, and what was edited.
 //!
-//! httparse reads it; what it tolerates and others do not (bare LF, a CR inside a line) is refused before. Lines that
-//! nobody edits are written as they came.
+//! httparse reads it; what it tolerates and others do not (bare LF, a CR inside a line) is refused. A head that came whole and is
+//! plain is read in one go ([`Head::at_once`]); all others are looked at step by step ([`may_be_request`], [`end_of`],
+//! [`Head::parse`]), and only those steps say what is wrong with one. Lines that nobody edits are written as they came.
 
 use std::borrow::Cow;
-use std::ops::Range;
+use std::mem::MaybeUninit;
 
 use super::reason::Reason;
 
@@ -25,10 +26,77 @@ pub enum Start {
     },
 }
 
+/// Where a part of a head is: half as large as a range, since many heads may wait for their answers.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    start: u32,
+    end: u32,
+}
+
+impl Place {
+    #[allow(clippy::cast_possible_truncation)] // a head has at most MOST bytes
+    fn new(start: usize, end: usize) -> Self {
+        Self { start: start as u32, end: end as u32 }
+    }
+
+    fn of(self, text: &[u8]) -> &[u8] {
+        &text[self.start as usize..self.end as usize]
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Line {
-    Kept { line: Range<usize>, name: Range<usize>, value: Range<usize> },
-    New { name: Vec<u8>, value: Vec<u8> },
+    /// It begins with its name.
+    Kept {
+        name: Place,
+        value: Place,
+        /// Where it ends, its CRLF included.
+        end: u32,
+    },
+    New(Box<(Vec<u8>, Vec<u8>)>),
+}
+
+impl Line {
+    fn name<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Kept { name, .. } => name.of(text),
+            Self::New(field) => &field.0,
+        }
+    }
+
+    fn value<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Kept { value, .. } => value.of(text),
+            Self::New(field) => &field.1,
+        }
+    }
+
+    fn is_named(&self, wanted: &str, text: &[u8]) -> bool {
+        // Most names differ in length, which is told without a look at them.
+        let length = match self {
+            Self::Kept { name, .. } => (name.end - name.start) as usize,
+            Self::New(field) => field.0.len(),
+        };
+        length == wanted.len() && self.name(text).eq_ignore_ascii_case(wanted.as_bytes())
+    }
+}
+
+/// Which lengths names have, a bit each: most fields that are asked for are not there, and no name is as long.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lengths(u64);
+
+impl Lengths {
+    fn bit(length: usize) -> u64 {
+        1 << length.min(63)
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.0 |= Self::bit(name.len());
+    }
+
+    fn may_have(self, name: &str) -> bool {
+        self.0 & Self::bit(name.len()) != 0
+    }
 }
 
 /// A head.
@@ -40,10 +108,11 @@ pub struct Head {
     start: Start,
     minor: u8,
     /// The first line, its end included.
-    first: Range<usize>,
-    method: Range<usize>,
-    target: Range<usize>,
+    first: Place,
+    method: Place,
+    target: Place,
     lines: Vec<Line>,
+    lengths: Lengths,
     /// How many lines there were.
     parsed: usize,
     edited: bool,
@@ -85,8 +154,7 @@ pub fn may_be_request(bytes: &[u8]) -> Result<(), Reason> {
     }
     let line = &bytes[..memchr::memchr(b'\r', bytes).unwrap_or(bytes.len())];
     let method = &line[..memchr::memchr(b' ', line).unwrap_or(line.len())];
-    // Registered methods have at most 17 letters; all are capitals and '-'.
-    if method.len() > 24 || !method.iter().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(byte)) {
+    if !is_method(method) {
         return Err(Reason::NotHttp);
     }
     if line.len() < bytes.len() && !line.ends_with(b" HTTP/1.1") && !line.ends_with(b" HTTP/1.0") {
@@ -96,12 +164,19 @@ pub fn may_be_request(bytes: &[u8]) -> Result<(), Reason> {
     Ok(())
 }
 
+/// Registered methods have at most 17 letters; all are capitals and '-'.
+fn is_method(method: &[u8]) -> bool {
+    method.len() <= 24 && method.iter().all(|byte| byte.is_ascii_uppercase() || b"-_".contains(byte))
+}
+
+/// What a response begins with.
+const BEGIN: &[u8] = b"HTTP/1.";
+
 /// Whether these bytes can begin a response.
 ///
 /// # Errors
 /// They cannot.
 pub fn may_be_response(bytes: &[u8]) -> Result<(), Reason> {
-    const BEGIN: &[u8] = b"HTTP/1.";
     let length = bytes.len().min(BEGIN.len());
     if bytes[..length] == BEGIN[..length] {
         return Ok(());
@@ -110,6 +185,21 @@ pub fn may_be_response(bytes: &[u8]) -> Result<(), Reason> {
 }
 
 impl Head {
+    /// The head that `bytes` begin with, where it is plain: all of it is there, none of its lines is folded, each ends with CRLF.
+    /// None: that is not so, or is left to be found out step by step.
+    #[must_use]
+    pub fn at_once(bytes: &[u8], is_request: bool) -> Option<Self> {
+        let (head, length) = Self::read(bytes, is_request).ok()??;
+        let text = &bytes[..length];
+        // httparse lets empty lines pass, and methods that nobody has registered.
+        let begins = if is_request {
+            head.method.start == 0 && is_method(head.method.of(text))
+        } else {
+            text.starts_with(BEGIN)
+        };
+        (begins && length <= MOST && head.ends_with_crlf(text)).then(|| Self { bytes: text.to_vec(), ..head })
+    }
+
     /// Of all bytes of a head, as [`end_of`] found it.
     ///
     /// # Errors
@@ -131,60 +221,93 @@ impl Head {
             return Err(Reason::Folded);
         }
         let text = plain.as_deref().unwrap_or(&bytes);
-        let place = |part: &[u8]| {
-            let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-            start..start + part.len()
-        };
-        // Not initialised: that took longer than the parsing.
-        let mut fields = [const { std::mem::MaybeUninit::uninit() }; FIELDS];
-        let told = |error| match error {
-            httparse::Error::TooManyHeaders => Reason::Oversize,
-            httparse::Error::Version => Reason::NotHttp,
-            _ => Reason::BadHead,
-        };
-        let (start, minor, method, target, found) = if is_request {
-            let mut request = httparse::Request::new(&mut []);
-            request.parse_with_uninit_headers(text, &mut fields).map_err(told)?;
-            let method = place(request.method.ok_or(Reason::BadHead)?.as_bytes());
-            let target = place(request.path.ok_or(Reason::BadHead)?.as_bytes());
-            (Start::Request, request.version, method, target, request.headers)
-        } else {
-            let mut response = httparse::Response::new(&mut []);
-            let parser = httparse::ParserConfig::default();
-            parser.parse_response_with_uninit_headers(&mut response, text, &mut fields).map_err(told)?;
-            let status = response.code.filter(|code| *code >= 100).ok_or(Reason::BadHead)?;
-            (Start::Response { status }, response.version, 0..0, 0..0, response.headers)
-        };
-        let end_of_line = |from: usize| {
-            text[from..].windows(2).position(|pair| pair == b"\r\n").map_or(text.len(), |at| from + at + 2)
-        };
-        let lines: Vec<_> = found
-            .iter()
-            .map(|field| {
-                let name = place(field.name.as_bytes());
-                // An empty value may point anywhere.
-                let value = if field.value.is_empty() { name.end..name.end } else { place(field.value) };
-                Line::Kept { line: name.start..end_of_line(value.end), name, value }
-            })
-            .collect();
-        let head = Self {
-            start,
-            minor: minor.ok_or(Reason::BadHead)?,
-            first: 0..end_of_line(0),
-            method,
-            target,
-            parsed: lines.len(),
-            lines,
-            edited: false,
-            plain,
-            bytes,
-        };
+        let (head, _) = Self::read(text, is_request)?.ok_or(Reason::BadHead)?;
+        let head = Self { plain, bytes, ..head };
         if head.plain.is_some()
             && ["content-length", "transfer-encoding"].iter().any(|name| head.is_folded(name))
         {
             return Err(Reason::Folded);
         }
         Ok(head)
+    }
+
+    /// What httparse finds, without its bytes, and how many these are; None: there are more to come.
+    fn read(text: &[u8], is_request: bool) -> Result<Option<(Self, usize)>, Reason> {
+        let place = |part: &[u8]| {
+            let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+            Place::new(start, start + part.len())
+        };
+        // Not initialised: that took longer than the parsing.
+        let mut fields = [const { MaybeUninit::uninit() }; FIELDS];
+        let told = |error| match error {
+            httparse::Error::TooManyHeaders => Reason::Oversize,
+            httparse::Error::Version => Reason::NotHttp,
+            _ => Reason::BadHead,
+        };
+        let (status, start, minor, method, target, found) = if is_request {
+            let mut request = httparse::Request::new(&mut []);
+            let status = request.parse_with_uninit_headers(text, &mut fields).map_err(told)?;
+            let part = |part: Option<&str>| part.map_or_else(Place::default, |part| place(part.as_bytes()));
+            let (method, target) = (part(request.method), part(request.path));
+            (status, Start::Request, request.version, method, target, request.headers)
+        } else {
+            let mut response = httparse::Response::new(&mut []);
+            let parser = httparse::ParserConfig::default();
+            let status =
+                parser.parse_response_with_uninit_headers(&mut response, text, &mut fields).map_err(told)?;
+            let start = Start::Response { status: response.code.unwrap_or(0) };
+            (status, start, response.version, Place::default(), Place::default(), response.headers)
+        };
+        let httparse::Status::Complete(length) = status else { return Ok(None) };
+        if matches!(start, Start::Response { status: ..100 }) {
+            return Err(Reason::BadHead);
+        }
+        let mut lengths = Lengths::default();
+        let mut lines = Vec::with_capacity(found.len());
+        for field in found.iter() {
+            let name = place(field.name.as_bytes());
+            // An empty value may point anywhere.
+            let value = if field.value.is_empty() {
+                Place { start: name.end, end: name.end }
+            } else {
+                place(field.value)
+            };
+            lengths.add(field.name.as_bytes());
+            if let Some(Line::Kept { end, .. }) = lines.last_mut() {
+                *end = name.start;
+            }
+            // The last one ends where the empty line begins.
+            lines.push(Line::Kept { name, value, end: Place::new(0, length - 2).end });
+        }
+        let first_end = match lines.first() {
+            Some(Line::Kept { name, .. }) => name.start,
+            _ => Place::new(0, length - 2).end,
+        };
+        let head = Self {
+            start,
+            minor: minor.ok_or(Reason::BadHead)?,
+            first: Place { start: 0, end: first_end },
+            method,
+            target,
+            parsed: lines.len(),
+            lines,
+            lengths,
+            edited: false,
+            plain: None,
+            bytes: Vec::new(),
+        };
+        Ok(Some((head, length)))
+    }
+
+    /// Whether every line of `text`, whose head this is, ends with CRLF. httparse takes a bare LF too; elsewhere in a head it
+    /// takes neither byte.
+    fn ends_with_crlf(&self, text: &[u8]) -> bool {
+        let ends = |end: u32| text[..end as usize].ends_with(b"\r\n");
+        let lines = self.lines.iter().all(|line| match line {
+            Line::Kept { end, .. } => ends(*end),
+            Line::New(_) => false,
+        });
+        lines && ends(self.first.end) && text.ends_with(b"\r\n\r\n")
     }
 
     // --- reading ---------------------------------------------------------------------------------------
@@ -204,19 +327,19 @@ impl Head {
     /// A request's method; empty for a response.
     #[must_use]
     pub fn method(&self) -> &[u8] {
-        &self.bytes[self.method.clone()]
+        self.method.of(&self.bytes)
     }
 
     /// A request's target; empty for a response.
     #[must_use]
     pub fn target(&self) -> &[u8] {
-        &self.bytes[self.target.clone()]
+        self.target.of(&self.bytes)
     }
 
     /// The first line without its end.
     #[must_use]
     pub fn first_line(&self) -> &[u8] {
-        &self.bytes[self.first.start..self.first.end - 2]
+        &self.first.of(&self.bytes)[..self.first.end as usize - 2]
     }
 
     /// The bytes as they came.
@@ -233,16 +356,15 @@ impl Head {
 
     /// Names and values in order.
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let text = self.plain.as_deref().unwrap_or(&self.bytes);
-        self.lines.iter().map(move |line| match line {
-            Line::Kept { name, value, .. } => (&text[name.clone()], &text[value.clone()]),
-            Line::New { name, value } => (&name[..], &value[..]),
-        })
+        let text = self.text();
+        self.lines.iter().map(move |line| (line.name(text), line.value(text)))
     }
 
     /// Every value of a field, however its name is written.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.fields().filter(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+        let text = self.text();
+        let lines = if self.lengths.may_have(name) { &self.lines[..] } else { &[] };
+        lines.iter().filter(move |line| line.is_named(name, text)).map(move |line| line.value(text))
     }
 
     /// The first value of a field.
@@ -276,35 +398,29 @@ impl Head {
     /// Takes all fields of that name away.
     pub fn remove(&mut self, name: &str) {
         if self.has(name) {
-            let gone: Vec<bool> =
-                self.fields().map(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes())).collect();
-            let mut gone = gone.into_iter();
-            self.lines.retain(|_| !gone.next().unwrap_or(false));
+            let text = self.plain.as_deref().unwrap_or(&self.bytes);
+            self.lines.retain(|line| !line.is_named(name, text));
             self.edited = true;
         }
     }
 
     /// Adds a field at the end.
     pub fn add(&mut self, name: &str, value: &[u8]) {
-        self.lines.push(Line::New { name: name.as_bytes().to_vec(), value: value.to_vec() });
+        self.lengths.add(name.as_bytes());
+        self.lines.push(Line::New(Box::new((name.as_bytes().to_vec(), value.to_vec()))));
         self.edited = true;
     }
 
     /// Gives the first field of that name another value, in its place; others of the name go.
     pub fn set(&mut self, name: &str, value: &[u8]) {
-        let at = self.fields().position(|(found, _)| found.eq_ignore_ascii_case(name.as_bytes()));
-        let Some(at) = at else { return self.add(name, value) };
-        let written = self.fields().nth(at).map_or_else(Vec::new, |(found, _)| found.to_vec());
-        let rest = self.lines.split_off(at + 1);
-        self.lines[at] = Line::New { name: written, value: value.to_vec() };
         let text = self.plain.as_deref().unwrap_or(&self.bytes);
-        self.lines.extend(rest.into_iter().filter(|line| {
-            let found = match line {
-                Line::Kept { name, .. } => &text[name.clone()],
-                Line::New { name, .. } => &name[..],
-            };
-            !found.eq_ignore_ascii_case(name.as_bytes())
-        }));
+        let Some(at) = self.lines.iter().position(|line| line.is_named(name, text)) else {
+            return self.add(name, value);
+        };
+        let written = self.lines[at].name(text).to_vec();
+        let rest = self.lines.split_off(at + 1);
+        self.lines[at] = Line::New(Box::new((written, value.to_vec())));
+        self.lines.extend(rest.into_iter().filter(|line| !line.is_named(name, text)));
         self.edited = true;
     }
 
@@ -315,14 +431,16 @@ impl Head {
             return Cow::Borrowed(&self.bytes);
         }
         let mut out = Vec::with_capacity(self.bytes.len() + 64);
-        out.extend_from_slice(&self.bytes[self.first.clone()]);
+        out.extend_from_slice(self.first.of(&self.bytes));
         for line in &self.lines {
             match line {
-                Line::Kept { line, .. } => out.extend_from_slice(&self.bytes[line.clone()]),
-                Line::New { name, value } => {
-                    out.extend_from_slice(name);
+                Line::Kept { name, end, .. } => {
+                    out.extend_from_slice(&self.bytes[name.start as usize..*end as usize]);
+                }
+                Line::New(field) => {
+                    out.extend_from_slice(&field.0);
                     out.extend_from_slice(b": ");
-                    out.extend_from_slice(value);
+                    out.extend_from_slice(&field.1);
                     out.extend_from_slice(b"\r\n");
                 }
             }
@@ -331,13 +449,18 @@ impl Head {
         Cow::Owned(out)
     }
 
+    /// The bytes as they are read.
+    fn text(&self) -> &[u8] {
+        self.plain.as_deref().unwrap_or(&self.bytes)
+    }
+
     fn is_folded(&self, name: &str) -> bool {
         self.lines.iter().any(|line| match line {
-            Line::Kept { line, name: found, .. } => {
-                self.bytes[found.clone()].eq_ignore_ascii_case(name.as_bytes())
-                    && memchr::memchr_iter(b'\n', &self.bytes[line.clone()]).count() > 1
+            Line::Kept { name: found, end, .. } => {
+                let whole = &self.bytes[found.start as usize..*end as usize];
+                line.is_named(name, &self.bytes) && memchr::memchr_iter(b'\n', whole).count() > 1
             }
-            Line::New { .. } => false,
+            Line::New(_) => false,
         })
     }
 }

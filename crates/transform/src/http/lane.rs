@@ -2,6 +2,8 @@
 //!
 //! It knows nothing of the other direction; [`super::connection`] does, and is asked for each head. Must not: hold a body.
 
+use std::ops::Range;
+
 use super::body::{Broken, Changed};
 use super::chunked::{Chunks, Part};
 use super::framing::Framing;
@@ -22,16 +24,17 @@ pub enum Way {
 pub struct Next {
     /// How the body is delimited.
     pub framing: Framing,
-    /// None: the body passes.
-    pub changed: Option<Changed>,
+    /// None: the body passes. Boxed, since most do: a lane is then two cache lines, which have to come from memory where
+    /// many connections take turns.
+    pub changed: Option<Box<Changed>>,
     /// From behind this head on, nobody looks: a tunnel.
     pub last: bool,
 }
 
 /// Who is asked about heads.
 pub trait Ask {
-    /// A head has come. It is written after the call, if `head` is edited; None: pass it and whatever comes.
-    fn head(&mut self, head: Head) -> (Head, Result<Next, Reason>);
+    /// A head has come, which is written after the call, edited or not. An error: it is, and then whatever comes.
+    fn head(&mut self, head: &mut Head) -> Result<Next, Reason>;
     /// The head is written; the lane needs it no more.
     fn keep(&mut self, head: Head);
     /// Whether the lane may begin another message.
@@ -54,7 +57,7 @@ pub struct Lane {
     /// Whether heads are held back until they are decided about; else they pass while they are read.
     hold: bool,
     state: State,
-    changed: Option<Changed>,
+    changed: Option<Box<Changed>>,
     /// Of a head: what has come so far.
     head: Vec<u8>,
     /// So much of it was searched for its end.
@@ -188,6 +191,13 @@ impl Lane {
         let rest = &input[*at..];
         let rest = &rest[..rest.len().min(super::head::MOST + 1)];
         let before = self.head.len();
+        if before == 0 {
+            if let Some(head) = Head::at_once(rest, self.way == Way::Request) {
+                let range = *at..*at + head.as_sent().len();
+                *at = range.end;
+                return self.decided(head, range, false, out, ask);
+            }
+        }
         // Where a head begins here, its end is looked for in place: what lies behind, a body or a thousand requests, is not copied.
         let count = if before == 0 { rest.len() } else { self.gather(rest) };
         let text = if before == 0 { rest } else { &self.head[..] };
@@ -253,27 +263,38 @@ impl Lane {
                         return Err(Stop::Opaque(reason));
                     }
                 };
-                let (head, next) = ask.head(head);
-                if self.hold && (head.is_edited() || before > 0) {
-                    out.put(&head.written());
-                } else {
-                    out.pass(range.clone());
-                }
                 *at = range.end;
-                let next = next.map_err(Stop::Opaque);
-                ask.keep(head);
-                let next = next?;
-                self.changed = next.changed;
-                self.state = match next.framing {
-                    _ if next.last => State::Opaque,
-                    Framing::None => State::Head,
-                    Framing::Length(length) => State::Length(length),
-                    Framing::Chunked => State::Chunked(Chunks::default()),
-                    Framing::Close => State::Close,
-                };
-                Ok(())
+                self.decided(head, range, before > 0, out, ask)
             }
         }
+    }
+
+    /// All of a head is there, its last bytes in `range` of the input, others perhaps `held` back: it is decided about.
+    fn decided(
+        &mut self,
+        mut head: Head,
+        range: Range<usize>,
+        held: bool,
+        out: &mut Output<'_>,
+        ask: &mut dyn Ask,
+    ) -> Result<(), Stop> {
+        let next = ask.head(&mut head);
+        if self.hold && (head.is_edited() || held) {
+            out.put(&head.written());
+        } else {
+            out.pass(range);
+        }
+        ask.keep(head);
+        let next = next.map_err(Stop::Opaque)?;
+        self.changed = next.changed;
+        self.state = match next.framing {
+            _ if next.last => State::Opaque,
+            Framing::None => State::Head,
+            Framing::Length(length) => State::Length(length),
+            Framing::Chunked => State::Chunked(Chunks::default()),
+            Framing::Close => State::Close,
+        };
+        Ok(())
     }
 
     /// More of a head that has begun: up to its end, or all there is. How much that was.
@@ -340,7 +361,7 @@ impl Lane {
 
     /// Whether a flush might bring something.
     pub fn is_open(&self) -> bool {
-        self.changed.as_ref().is_some_and(Changed::is_open)
+        self.changed.as_ref().is_some_and(|changed| changed.is_open())
     }
 
     /// How many bytes pass from here on without being looked at, and are taken as passed; 0 if they are fewer than `least`.

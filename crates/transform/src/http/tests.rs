@@ -275,6 +275,30 @@ fn folded_lines_stay_as_they_are_and_read_as_one() {
     assert_eq!(head.written(), &b"HTTP/1.1 200 OK\r\nY: 2\r\n\r\n"[..]);
 }
 
+#[test]
+fn a_plain_head_is_read_at_once_and_no_other() {
+    let read = |text: &[u8], is_request| Head::at_once(text, is_request).map(|head| head.as_sent().len());
+    assert_eq!(read(&[ASKED, b"GET"].concat(), true), Some(ASKED.len()));
+    let plain = b"HTTP/1.1 200 OK\r\nX:\r\nY: 1 \r\n\r\n";
+    assert_eq!(read(&[&plain[..], b"body"].concat(), false), Some(plain.len()));
+    let head = Head::at_once(plain, false).unwrap();
+    assert!(head.fields().eq([(&b"X"[..], &b""[..]), (b"Y", b"1")]));
+    for (text, is_request) in [
+        (&ASKED[..ASKED.len() - 1], true),
+        (b"GET / HTTP/1.1\nHost: a\r\n\r\n", true),
+        (b"GET / HTTP/1.1\r\nHost: a\n\r\n", true),
+        (b"GET / HTTP/1.1\r\nHost: a\r\n\n", true),
+        (b"\r\nGET / HTTP/1.1\r\n\r\n", true),
+        (b"get / HTTP/1.1\r\n\r\n", true),
+        (b"GET / HTTP/2.0\r\n\r\n", true),
+        (b"\r\nHTTP/1.1 200 OK\r\n\r\n", false),
+        (b"HTTP/1.1 200 OK\r\nX: one\r\n two\r\n\r\n", false),
+        (b"HTTP/1.1 099 OK\r\n\r\n", false),
+    ] {
+        assert_eq!(read(text, is_request), None, "{}", String::from_utf8_lossy(text));
+    }
+}
+
 // --- when the framer steps aside ---------------------------------------------------------------------------
 
 /// What comes after: nobody may touch it.

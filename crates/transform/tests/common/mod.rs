@@ -3,6 +3,7 @@
 //! The input's first byte chooses what the judge does and how the second play is cut, the rest is records: a byte for
 //! direction and length, then bytes.
 
+use modnet_transform::http::head::{end_of, may_be_request, may_be_response};
 use modnet_transform::http::{Body, Broken, Change, Connection, Fed, Head, Judge, Room, Way};
 
 /// Into how many bytes the second play is cut.
@@ -117,6 +118,27 @@ pub fn play(
     played
 }
 
+/// The head that these bytes begin with, found step by step.
+fn step_by_step(bytes: &[u8], is_request: bool) -> Option<Head> {
+    let may_be = if is_request { may_be_request } else { may_be_response };
+    may_be(bytes).ok()?;
+    let length = end_of(bytes, &mut 0).ok()??;
+    Head::parse(bytes[..length].to_vec(), is_request).ok()
+}
+
+/// A head that is read at once is the one that is found step by step, and none is missed but those with folded lines.
+pub fn check_head(bytes: &[u8], is_request: bool) {
+    let told = |head: &Head| {
+        let owned = |bytes: &[u8]| bytes.to_vec();
+        let fields: Vec<_> = head.fields().map(|(name, value)| (owned(name), owned(value))).collect();
+        let line = [head.first_line(), head.method(), head.target()].map(owned);
+        (head.start(), head.minor(), line, fields, owned(head.as_sent()))
+    };
+    let is_folded = |head: &Head| head.as_sent().windows(2).any(|pair| matches!(pair, b"\n " | b"\n\t"));
+    let steps = step_by_step(bytes, is_request).filter(|head| !is_folded(head));
+    assert_eq!(Head::at_once(bytes, is_request).as_ref().map(told), steps.as_ref().map(told));
+}
+
 /// Checks one input; why the framer stepped aside, if it did.
 pub fn check(input: &[u8]) -> Option<&'static str> {
     let (first, rest) = input.split_first()?;
@@ -126,6 +148,7 @@ pub fn check(input: &[u8]) -> Option<&'static str> {
     while let Some((kind, after)) = rest.split_first() {
         let length = (usize::from(kind & 0x7f) * 8).max(1).min(after.len());
         let (piece, after) = after.split_at(length);
+        check_head(piece, kind & 0x80 == 0);
         pieces.push((if kind & 0x80 == 0 { Way::Request } else { Way::Response }, piece));
         rest = after;
     }

@@ -56,7 +56,7 @@ impl Hooks for Yields {
             (Place::Left, Way::Outbound) | (Place::Right, Way::Inbound) => order.held[way as usize] = held,
             _ => out.extend(held),
         }
-        orders.yielding = Some(order);
+        orders.yielding = Some(Box::new(order));
         Verdict::Replaced
     }
 }
