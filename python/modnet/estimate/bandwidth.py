@@ -105,13 +105,16 @@ class Bandwidth:
         """The most trusted measure; None while there is none. Costs some microseconds: ask when deciding."""
         found: list[Measure] = []
         bound: Measure | None = None
-        rate = self.rate
-        if rate.recent is not None:
-            trust = rate.trust * self._fresh(rate.at_ns)
-            if rate.bound:
-                bound = Measure(rate.recent, _BOUND * trust, "rate")
+        recent, trust, is_bound, at_ns = self.rate.judged()
+        if recent is not None:
+            trust *= self._fresh(at_ns)
+            if is_bound:
+                bound = Measure(recent, _BOUND * trust, "rate")
+            elif trust >= _KERNEL:
+                # The others have no more.
+                return Measure(recent, trust, "rate")
             else:
-                found.append(Measure(rate.recent, trust, "rate"))
+                found.append(Measure(recent, trust, "rate"))
         pair = self.pair.estimate
         if pair is not None:
             found.append(Measure(pair, _PAIR * self._fresh(self._pair_ns), "pair"))

@@ -117,6 +117,11 @@ class DeliveryRate:
         self._judge_now()
         return self._at_ns
 
+    def judged(self) -> tuple[float | None, float, bool, int]:
+        """`recent`, `trust`, `bound` and `at_ns`, judged once."""
+        self._judge_now()
+        return self._recent, self._trust, self._bound, self._at_ns
+
     @property
     def maximum(self) -> float | None:
         """The largest `recent` of the ten seconds before `at_ns`; bytes/s, None before the first one."""

@@ -24,7 +24,6 @@ Must not: be the only thing a policy rests on. `Bandwidth` uses it where nothing
 from __future__ import annotations
 
 from collections import deque
-from statistics import median
 
 from modnet.estimate.snapshot import Snapshot
 
@@ -55,7 +54,12 @@ class PacketPair:
     @property
     def estimate(self) -> float | None:
         """The median of the latest nine pairs; bytes/s, None before the first one."""
-        return median(self._pairs) if self._pairs else None
+        # As `statistics.median`, which takes ten times as long.
+        pairs = sorted(self._pairs)
+        middle = len(pairs) // 2
+        if len(pairs) % 2:
+            return pairs[middle]
+        return (pairs[middle - 1] + pairs[middle]) / 2 if pairs else None
 
     def observe(self, snapshot: Snapshot) -> bool:
         """Takes the pair that the snapshot shows, if it is new and a pair at all; whether it was."""
