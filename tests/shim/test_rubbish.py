@@ -67,8 +67,8 @@ def test_rubbish_in_the_shared_words(host: Host, seed: int) -> None:
             assert ask(port, b"count", 20) == b"COUNT"
             return int(server.stdout.readline())
 
-        # Nothing is kept of the other: standard streams, listener, this flow, a connection a core. (What hangs
-        # is found when somebody comes by.)
+        # Nothing is kept of the other: standard streams, listener, this flow, a connection a core. (What
+        # hangs is found when somebody comes by.)
         until(lambda: count() < 20, 20, "all to be closed")
         assert ask(port, b"stop", 20) == b"STOP"
         assert server.wait(timeout=20) == 0 and not hung
