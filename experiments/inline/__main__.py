@@ -9,7 +9,7 @@ from experiments.common import cli, runner
 from experiments.common.servers import Server
 from experiments.fig03 import beside, plan
 
-SOCKET = "by the socket"
+SOCKET = "socket"
 _CELLS = tuple(
     beside.cell(*words)
     for words in (("1KB", "keep"), ("10KB", "keep"), ("100B", "new"), ("10KB", "new"), ("100KB", "keep"))

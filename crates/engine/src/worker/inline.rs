@@ -31,39 +31,54 @@ impl Pair {
             }
             return (found, into.len());
         };
-        if self.first.from == self.first.to && self.first.behind.is_empty() {
+        if self.has_no_first() {
             (self.first.from, self.first.to) = (0, inline::take(&**seat.page, seat.slot).unwrap_or(0));
         }
-        if let Some(count) = self.read_first(into) {
-            return (Outcome::Bytes(count), count + usize::from(!self.has_more()));
+        let first = self.read_first(into);
+        // The socket has more, or nothing follows what it has: then the last bytes and the end go on together.
+        let goes_on = self.has_no_first() && (self.first.socket || self.is_closed());
+        if first > 0 && !goes_on {
+            return (Outcome::Bytes(first), first + usize::from(self.has_no_first()));
         }
-        let Some(seat) = self.area() else { return (Outcome::Again, into.len()) };
+        if first == into.len() {
+            return (Outcome::Bytes(first), first);
+        }
+        let (found, count) = match self.read_socket(&mut into[first..]) {
+            Outcome::Bytes(count) => (Outcome::Bytes(first + count), first + count),
+            found if first == 0 => return (found, into.len()),
+            Outcome::Again => (Outcome::Bytes(first), first),
+            // The next read finds the same.
+            Outcome::End | Outcome::Broken(_) => return (Outcome::Bytes(first), first),
+        };
+        (found, if self.has_no_first() { into.len() } else { count })
+    }
+
+    /// Reads from the socket; and what turns out to come before that, first.
+    fn read_socket(&mut self, into: &mut [u8]) -> Outcome {
         let before = self.taken;
+        let Some(seat) = self.area() else { return Outcome::Again };
         inline::enter(&**seat.page, seat.slot);
         let found = sock::receive(&self.left, into);
         if let Outcome::Bytes(count) = found {
             self.took(count);
         }
-        let Some(seat) = self.area() else { return (found, into.len()) };
+        let Some(seat) = self.area() else { return found };
         inline::leave(&**seat.page, seat.slot);
         match found {
             Outcome::Bytes(count) => {
-                let first = if inline::goes_before(&**seat.page, seat.slot, before) {
-                    inline::take(&**seat.page, seat.slot)
-                } else {
-                    None
-                };
+                let passed = inline::goes_before(&**seat.page, seat.slot, before);
+                let first = passed.then(|| inline::take(&**seat.page, seat.slot)).flatten();
                 self.first.socket &= count == into.len();
                 if let Some(first) = first {
                     self.first.behind = Unread::new(into[..count].to_vec());
                     (self.first.from, self.first.to) = (0, first);
-                    return (self.read_first(into).map_or(Outcome::Again, Outcome::Bytes), 0);
+                    return Outcome::Bytes(self.read_first(into));
                 }
             }
             Outcome::Again => self.first.socket = false,
             Outcome::End | Outcome::Broken(_) => {}
         }
-        (found, into.len())
+        found
     }
 
     /// Whether bytes lie in the area.
@@ -73,15 +88,15 @@ impl Pair {
 
     /// Whether the socket is all there is to read, until [`Pair::open`].
     pub fn shuts(&mut self) -> bool {
-        let is_empty = self.first.from == self.first.to && self.first.behind.is_empty();
-        is_empty && self.area().is_none_or(|seat| inline::shut(&**seat.page, seat.slot))
+        self.has_no_first() && self.area().is_none_or(|seat| inline::shut(&**seat.page, seat.slot))
     }
 
     /// Nothing comes by the area any more until [`Pair::open`]. What did, which comes before what the socket has.
     pub fn shut(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut room = [0; 4096];
-        while let Some(count) = self.read_first(&mut room) {
+        while !self.has_no_first() {
+            let count = self.read_first(&mut room);
             bytes.extend_from_slice(&room[..count]);
         }
         if let Some(seat) = self.area() {
@@ -105,23 +120,26 @@ impl Pair {
         self.seat.as_ref().filter(|seat| seat.slot < AREAS)
     }
 
-    fn has_more(&self) -> bool {
-        let first = &self.first;
-        first.from < first.to || !first.behind.is_empty() || first.socket || self.is_closed()
+    fn has_no_first(&self) -> bool {
+        self.first.from == self.first.to && self.first.behind.is_empty()
     }
 
-    fn read_first(&mut self, into: &mut [u8]) -> Option<usize> {
-        let First { from, to, behind, .. } = &self.first;
-        let count = (to - from).min(into.len());
+    /// Reads what comes before the socket; 0: nothing does.
+    fn read_first(&mut self, into: &mut [u8]) -> usize {
+        let First { from, to, behind, .. } = &mut self.first;
+        let count = (*to - *from).min(into.len());
         if count == 0 {
-            return if behind.is_empty() { None } else { self.first.behind.read(into) };
+            return behind.read(into).unwrap_or(0);
         }
-        let seat = self.area()?;
-        seat.page.copy_out(seat.slot, *from, &mut into[..count]);
-        if from + count == *to {
-            inline::free(&**seat.page, seat.slot);
+        let at = *from;
+        *from += count;
+        let is_last = *from == *to;
+        if let Some(seat) = self.area() {
+            seat.page.copy_out(seat.slot, at, &mut into[..count]);
+            if is_last {
+                inline::free(&**seat.page, seat.slot);
+            }
         }
-        self.first.from += count;
-        Some(count)
+        count
     }
 }
