@@ -219,10 +219,8 @@ impl Worker {
             match found {
                 Outcome::Bytes(count) => {
                     frozen.stash.extend_from_slice(&self.scratch[..count]);
+                    // Behind what lay in the area the socket may have bytes of which no event has told yet.
                     flow.machine.kept(Way::Outbound, count, asked);
-                    if count < asked {
-                        break;
-                    }
                 }
                 // The next read, once the flow goes on, finds the same.
                 Outcome::Again | Outcome::End | Outcome::Broken(_) => break,

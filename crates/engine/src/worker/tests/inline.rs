@@ -164,6 +164,23 @@ fn flows_that_can_be_revoked_get_what_lay_there_and_no_more() {
     client.end();
 }
 
+#[test]
+fn the_last_bytes_are_taken_back_wherever_they_lie() {
+    let client = Client::start();
+    let (mut near, mut network) = client.new_pair(0);
+    let mut writer = Writer::new(&client, 0);
+    let (flow, none) = client.take(&near, 5);
+    assert_eq!(none, b"");
+    writer.put_soon(&near, b"in the area, ");
+    writer.send(&mut near, b"in the socket", true);
+    assert_eq!(client.take(&near, 16), (flow, b"a, in the socket".to_vec()));
+    client.module.tell(Order::Yank(Ask::Settle { flow, session: 7, taken: 16, hold: false }));
+    client.close(0);
+    assert_eq!(rest(&mut network), b"in the are");
+    drop(near);
+    client.end();
+}
+
 /// A module that reads little at a time.
 struct Sips;
 

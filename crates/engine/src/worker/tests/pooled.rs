@@ -83,12 +83,17 @@ impl Client {
 
     /// Somebody takes bytes back of what the pair of `near` has brought: the flow, which is frozen.
     fn freeze(&self, near: &UnixStream) -> u64 {
+        self.take(near, 1).0
+    }
+
+    /// The same, and up to `length` bytes, the last ones.
+    pub fn take(&self, near: &UnixStream, length: usize) -> (u64, Vec<u8>) {
         let ino = peer::of(peer::inode(near.as_fd()).unwrap()).unwrap();
         loop {
             let (answer, found) = channel();
-            self.module.tell(Order::Yank(Ask::Take { ino, session: 7, length: 1, answer }));
+            self.module.tell(Order::Yank(Ask::Take { ino, session: 7, length, answer }));
             match found.recv_timeout(PATIENCE).unwrap() {
-                Some(Ok(Found::Ready(flow, _))) => return flow,
+                Some(Ok(Found::Ready(flow, bytes))) => return (flow, bytes),
                 // It is still on its way.
                 None => std::thread::yield_now(),
                 Some(_) => panic!("it cannot be held"),
