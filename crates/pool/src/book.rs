@@ -187,8 +187,13 @@ impl Book {
                 self.make_idle(slot, near);
                 self.check_end(system);
             }
-            None => {
+            None if inline::lock(shared, slot) => {
                 self.used.remove(slot);
+            }
+            None => {
+                // A thread still writes to a flow that had the slot before.
+                word::free(shared.word(slot));
+                self.pending.insert(slot);
             }
         }
     }

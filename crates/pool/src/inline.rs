@@ -183,8 +183,14 @@ pub fn take(shared: &impl Shared, slot: usize) -> Option<usize> {
     if !(1..=LENGTH).contains(&length) {
         return None;
     }
-    area.compare_exchange(length, TAKING | length, Ordering::Acquire, Ordering::Relaxed).ok()?;
-    Some(bounded(length))
+    // It can only have grown.
+    match area.fetch_or(TAKING, Ordering::AcqRel) & LENGTH {
+        0 => {
+            free(shared, slot);
+            None
+        }
+        length => Some(bounded(length)),
+    }
 }
 
 /// After a read that has found bytes, `before` having been `taken` before it: whether what is published goes before them.

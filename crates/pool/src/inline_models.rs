@@ -93,6 +93,8 @@ impl World {
 #[derive(Default)]
 struct Module {
     got: Vec<u32>,
+    /// Read from the socket, and to be given behind what was given last.
+    behind: Vec<u32>,
     taken: u32,
     over: bool,
 }
@@ -111,6 +113,11 @@ impl Module {
     /// One read: whether there may be more. The steps of `engine/worker` in their order.
     fn read(&mut self, world: &World) -> bool {
         let closed = word::is_closed(world.word(0));
+        if !self.behind.is_empty() {
+            self.got.append(&mut self.behind);
+            self.take(world);
+            return true;
+        }
         if self.take(world) {
             return true;
         }
@@ -127,10 +134,11 @@ impl Module {
             self.over |= closed;
             return !closed && word::is_closed_now(world.word(0));
         }
-        if inline::goes_before(world, 0, before) {
-            self.take(world);
+        if inline::goes_before(world, 0, before) && self.take(world) {
+            self.behind = bytes;
+        } else {
+            self.got.extend(bytes);
         }
-        self.got.extend(bytes);
         true
     }
 

@@ -6,7 +6,8 @@
 //!
 //! What a pointer points to is asked for first, since the call that would say EFAULT is not made. Rules: published before the call returns, so there is nothing to flush and nothing to lose. Whoever uses the memory holds its
 //! connection. Every hooked write is counted ([`wrote`]); a write that no hook sees is found out by the kernel's answer or by the module's count, and
-//! its connection writes by the socket from then on.
+//! its connection writes by the socket from then on. (So does one whose threads write at one time, if one of them has not been counted yet
+//! when the other asks.)
 
 use core::sync::atomic::Ordering;
 
@@ -28,7 +29,11 @@ const MOST_PARTS: usize = 16;
 /// Whether the writes of `fd` may go that way. May be stale.
 #[inline]
 fn is_possible(fd: c_int) -> bool {
-    fds::seat(fd) != 0 && fds::flags(fd) & (fds::STOLEN | fds::UNTOLD) == fds::STOLEN
+    let seat = fds::seat(fd);
+    seat != 0
+        && fds::flags(fd) & (fds::STOLEN | fds::UNTOLD) == fds::STOLEN
+        && pool::place(seat).is_some_and(|(_, slot)| slot < AREAS)
+        && record::page().is_some_and(|page| page.flags.load(Ordering::Relaxed) & NO_INLINE == 0)
 }
 
 /// A call that writes `len` bytes. None: it has to be made.
@@ -57,8 +62,14 @@ pub fn write_parts(fd: c_int, parts: *const iovec, count: usize, flags: c_int) -
     if !sys::can_read(parts.cast(), count * size_of::<iovec>()) {
         return None;
     }
-    // SAFETY: it can be read.
-    let parts = unsafe { core::slice::from_raw_parts(parts, count) };
+    // A copy, which no other thread changes.
+    let mut copy = [iovec { iov_base: core::ptr::null_mut(), iov_len: 0 }; MOST_PARTS];
+    // SAFETY: it can be read, wherever it begins.
+    unsafe {
+        let size = count * size_of::<iovec>();
+        core::ptr::copy_nonoverlapping(parts.cast::<u8>(), copy.as_mut_ptr().cast::<u8>(), size);
+    }
+    let parts = &copy[..count];
     let len = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.iov_len));
     put(fd, len, |mut to| {
         for part in parts {
@@ -85,8 +96,8 @@ pub fn write_message(fd: c_int, message: *const libc::msghdr, flags: c_int) -> O
     if !sys::can_read(message.cast(), size_of::<libc::msghdr>()) {
         return None;
     }
-    // SAFETY: it can be read.
-    let message = unsafe { message.as_ref() }?;
+    // SAFETY: it can be read, wherever it begins.
+    let message = unsafe { message.read_unaligned() };
     if !message.msg_name.is_null() || message.msg_controllen != 0 {
         return None;
     }
@@ -106,13 +117,13 @@ pub unsafe fn send_file(to: c_int, from: c_int, offset: *mut libc::off64_t, coun
     {
         return None;
     }
-    // SAFETY: it can be read.
-    let place = unsafe { *offset };
+    // SAFETY: it can be read, wherever it begins.
+    let place = unsafe { offset.read_unaligned() };
     // SAFETY: `put` gives room for `count` bytes.
     let read = |at: *mut u8| unsafe { sys::pread(from, at, count, place) }.ok().filter(|count| *count > 0);
     let sent = put(to, count, read)?;
     // SAFETY: the caller's.
-    unsafe { *offset = place + sent as i64 };
+    unsafe { offset.write_unaligned(place + sent as i64) };
     Some(sent)
 }
 
@@ -126,9 +137,6 @@ fn put(fd: c_int, len: usize, fill: impl FnOnce(*mut u8) -> Option<usize>) -> Op
     let held = connection::Held::hold(index)?;
     // While the descriptor has this seat, that connection is its own.
     let page = held.page().filter(|_| fds::seat(fd) == number)?;
-    if record::page()?.flags.load(Ordering::Relaxed) & NO_INLINE != 0 {
-        return None;
-    }
     let written = held.written[slot].load(Ordering::Relaxed);
     let is_unread = || sys::asked(fd, libc::TIOCOUTQ) != Ok(0);
     let room = match inline::begin(page, slot, written, is_unread) {
@@ -141,7 +149,10 @@ fn put(fd: c_int, len: usize, fill: impl FnOnce(*mut u8) -> Option<usize>) -> Op
         Err(No::Busy | No::Unread) => return None,
     };
     let at = room.at();
-    let filled = if at + len <= AREA_BYTES {
+    // Nobody else gets the slot from here on. Is it this descriptor's, and the descriptor that socket's, whoever may have closed it?
+    // (Where something is there already, that was asked a moment ago.)
+    let is_own = fds::seat(fd) == number && (at > 0 || fds::cookie(fd) == Some(fds::recorded_cookie(fd)));
+    let filled = if is_own && at + len <= AREA_BYTES {
         // SAFETY: an area has so many bytes.
         fill(unsafe { page.areas[slot].bytes().add(at) })
     } else {

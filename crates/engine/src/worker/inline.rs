@@ -3,6 +3,8 @@
 //! Whoever reads left reads by [`Pair::read`], or shuts the area before: [`Pair::shuts`] for one splice, [`Pair::shut`] until the flow is over.
 //! Only bytes of the socket are counted.
 
+use std::sync::Arc;
+
 use modnet_abi::pool::AREAS;
 use modnet_pool::inline;
 
@@ -17,6 +19,8 @@ pub struct First {
     to: usize,
     /// Bytes of the socket that were read before those were seen, and come behind them.
     behind: Unread,
+    /// What a read of the socket has found, and has not been told: an end.
+    found: Option<Outcome>,
     /// The poller has told of the socket, and no read has found it empty since.
     pub socket: bool,
 }
@@ -31,54 +35,72 @@ impl Pair {
             }
             return (found, into.len());
         };
-        if self.has_no_first() {
-            (self.first.from, self.first.to) = (0, inline::take(&**seat.page, seat.slot).unwrap_or(0));
+        let (page, slot) = (Arc::clone(&seat.page), seat.slot);
+        let mut count = 0;
+        while count < into.len() {
+            // Also behind what came first a moment ago: since the area is free again its bell may have told of more already.
+            if self.has_no_first() {
+                (self.first.from, self.first.to) = (0, inline::take(&**page, slot).unwrap_or(0));
+            }
+            match self.read_first(&mut into[count..]) {
+                0 => break,
+                more => count += more,
+            }
         }
-        let first = self.read_first(into);
         // The socket has more, or nothing follows what it has: then the last bytes and the end go on together.
-        let goes_on = self.has_no_first() && (self.first.socket || self.is_closed());
-        if first > 0 && !goes_on {
-            return (Outcome::Bytes(first), first + usize::from(self.has_no_first()));
+        let goes_on = count == 0 || self.first.socket || self.is_closed();
+        if count == into.len() || (count > 0 && self.first.found.is_some()) {
+            return (Outcome::Bytes(count), count);
         }
-        if first == into.len() {
-            return (Outcome::Bytes(first), first);
+        if !goes_on {
+            return (Outcome::Bytes(count), count + 1);
         }
-        let (found, count) = match self.read_socket(&mut into[first..]) {
-            Outcome::Bytes(count) => (Outcome::Bytes(first + count), first + count),
-            found if first == 0 => return (found, into.len()),
-            Outcome::Again => (Outcome::Bytes(first), first),
-            // The next read finds the same.
-            Outcome::End | Outcome::Broken(_) => return (Outcome::Bytes(first), first),
-        };
-        (found, if self.has_no_first() { into.len() } else { count })
+        match self.first.found.take().unwrap_or_else(|| self.read_socket(&mut into[count..])) {
+            Outcome::Bytes(more) => {
+                let is_all = self.has_no_first() && self.first.found.is_none();
+                (Outcome::Bytes(count + more), if is_all { into.len() } else { count + more })
+            }
+            found if count == 0 => (found, into.len()),
+            Outcome::Again => (Outcome::Bytes(count), into.len()),
+            // Some of these a socket tells once.
+            found => {
+                self.first.found = Some(found);
+                (Outcome::Bytes(count), count)
+            }
+        }
     }
 
-    /// Reads from the socket; and what turns out to come before that, first.
+    /// Reads from the socket; and what turns out to come before what that has, first.
     fn read_socket(&mut self, into: &mut [u8]) -> Outcome {
+        let Some((page, slot)) = self.area().map(|seat| (Arc::clone(&seat.page), seat.slot)) else {
+            return Outcome::Again;
+        };
         let before = self.taken;
-        let Some(seat) = self.area() else { return Outcome::Again };
-        inline::enter(&**seat.page, seat.slot);
+        inline::enter(&**page, slot);
         let found = sock::receive(&self.left, into);
         if let Outcome::Bytes(count) = found {
             self.took(count);
         }
-        let Some(seat) = self.area() else { return found };
-        inline::leave(&**seat.page, seat.slot);
-        match found {
+        inline::leave(&**page, slot);
+        let is_passed = match found {
             Outcome::Bytes(count) => {
-                let passed = inline::goes_before(&**seat.page, seat.slot, before);
-                let first = passed.then(|| inline::take(&**seat.page, seat.slot)).flatten();
                 self.first.socket &= count == into.len();
-                if let Some(first) = first {
-                    self.first.behind = Unread::new(into[..count].to_vec());
-                    (self.first.from, self.first.to) = (0, first);
-                    return Outcome::Bytes(self.read_first(into));
-                }
+                inline::goes_before(&**page, slot, before)
             }
-            Outcome::Again => self.first.socket = false,
-            Outcome::End | Outcome::Broken(_) => {}
+            Outcome::Again => {
+                self.first.socket = false;
+                false
+            }
+            // Whoever ends has written before.
+            Outcome::End | Outcome::Broken(_) => true,
+        };
+        let Some(first) = is_passed.then(|| inline::take(&**page, slot)).flatten() else { return found };
+        match found {
+            Outcome::Bytes(count) => self.first.behind = Unread::new(into[..count].to_vec()),
+            other => self.first.found = Some(other),
         }
-        found
+        (self.first.from, self.first.to) = (0, first);
+        Outcome::Bytes(self.read_first(into))
     }
 
     /// Whether bytes lie in the area.
@@ -88,7 +110,9 @@ impl Pair {
 
     /// Whether the socket is all there is to read, until [`Pair::open`].
     pub fn shuts(&mut self) -> bool {
-        self.has_no_first() && self.area().is_none_or(|seat| inline::shut(&**seat.page, seat.slot))
+        self.has_no_first()
+            && self.first.found.is_none()
+            && self.area().is_none_or(|seat| inline::shut(&**seat.page, seat.slot))
     }
 
     /// Nothing comes by the area any more until [`Pair::open`]. What did, which comes before what the socket has.
@@ -141,5 +165,87 @@ impl Pair {
             }
         }
         count
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::steal::page::Page;
+
+    struct Client {
+        page: Arc<Page>,
+        near: UnixStream,
+    }
+
+    impl Client {
+        fn start() -> (Self, Pair) {
+            let (page, _memory) = Page::new().unwrap();
+            let page = Arc::new(page);
+            let (near, left) = UnixStream::pair().unwrap();
+            let pair = Pair::new(left.into(), Some(Seat { pool: 0, slot: 0, page: Arc::clone(&page) }));
+            (Self { page, near }, pair)
+        }
+
+        fn put(&self, bytes: &[u8], written: u32) {
+            let room = inline::begin(&**self.page, 0, written, || false).unwrap();
+            self.page.copy_in(0, room.at(), bytes);
+            room.publish(&**self.page, bytes.len()).unwrap();
+        }
+    }
+
+    #[track_caller]
+    fn reads(pair: &mut Pair, most: usize, bytes: &[u8], asked: usize) {
+        let mut room = vec![0; most];
+        let (found, might) = pair.read(&mut room);
+        assert_eq!(found, Outcome::Bytes(bytes.len()), "{might}");
+        assert_eq!((&room[..bytes.len()], might), (bytes, asked));
+    }
+
+    #[test]
+    fn what_comes_while_bytes_of_the_socket_wait_comes_behind_them_and_is_not_missed() {
+        let (mut client, mut pair) = Client::start();
+        // Between a look at the area and the read of the socket one came into each.
+        client.put(b"one", 0);
+        client.near.write_all(b"two").unwrap();
+        let mut room = [0; 9];
+        assert_eq!(pair.read_socket(&mut room), Outcome::Bytes(3));
+        assert_eq!(&room[..3], b"one");
+        client.put(b"three", 3);
+        reads(&mut pair, 4, b"twot", 4);
+        reads(&mut pair, 9, b"hree", 5);
+        client.put(b"four", 3);
+        client.near.write_all(b"five").unwrap();
+        pair.first.socket = true;
+        reads(&mut pair, 9, b"fourfive", 9);
+        assert_eq!(pair.read(&mut room).0, Outcome::Again);
+    }
+
+    #[test]
+    fn what_was_put_there_before_an_end_comes_before_it() {
+        let (client, mut pair) = Client::start();
+        client.put(b"last", 0);
+        client.near.shutdown(Shutdown::Write).unwrap();
+        let mut room = [0; 9];
+        assert_eq!(pair.read_socket(&mut room), Outcome::Bytes(4));
+        assert_eq!(pair.read(&mut room).0, Outcome::End);
+    }
+
+    #[test]
+    fn an_error_is_told_after_what_was_put_there_before_it() {
+        let (mut client, mut pair) = Client::start();
+        pair.left.try_clone().map(UnixStream::from).unwrap().write_all(b"never read").unwrap();
+        client.put(b"last", 0);
+        client.near.write_all(b"!").unwrap();
+        drop(client.near);
+        pair.first.socket = true;
+        reads(&mut pair, 4, b"last", 4);
+        let mut room = [0; 9];
+        let told = [pair.read(&mut room).0, pair.read(&mut room).0, pair.read(&mut room).0];
+        assert!(told.contains(&Outcome::Broken(libc::ECONNRESET)), "{told:?}");
     }
 }

@@ -67,7 +67,6 @@ impl Worker {
                     }
                     let native = flow.machine.is_native(way);
                     let busy = native && std::mem::take(&mut flow.busy[way as usize]);
-                    let busy = busy && (!outbound || pair.shuts());
                     let asked;
                     let mut is_short = false;
                     let mut pipe = None;
@@ -95,13 +94,20 @@ impl Worker {
                             (in_hand, hand) = (count, Hand::Scratch);
                             continue;
                         }
+                        let splices = busy && (!outbound || flow.late.is_none());
+                        pipe = splices.then(|| self.pipes.take()).flatten();
+                        if pipe.is_some() && outbound && !pair.shuts() {
+                            pipe.take().into_iter().for_each(|pipe| self.pipes.give(pipe));
+                        }
                         let source = if outbound { &pair.left } else { &flow.right };
-                        pipe = busy.then(|| self.pipes.take()).flatten();
                         let found = match &pipe {
                             Some(pipe) => {
                                 let found = pipe.fill(source, most);
                                 if let (true, Outcome::Bytes(count)) = (outbound, &found) {
                                     pair.took(*count);
+                                }
+                                if outbound {
+                                    pair.open();
                                 }
                                 (found, room)
                             }
@@ -111,9 +117,6 @@ impl Worker {
                         asked = found.1;
                         found.0
                     };
-                    if busy && outbound {
-                        pair.open();
-                    }
                     if let Outcome::Bytes(count) = outcome {
                         reads += if native { 0 } else { count / HOOKED };
                         if !outbound {
