@@ -5,8 +5,6 @@ use modnet_pool::{bell, inline, Shared as _};
 
 use super::pooled::{until, Client};
 use super::*;
-use crate::flow::Way;
-use crate::hooks::{Orders, State, Verdict, Wants};
 
 /// The client's side of one flow, which counts what it writes to the socket.
 struct Writer<'a> {
@@ -181,30 +179,9 @@ fn the_last_bytes_are_taken_back_wherever_they_lie() {
     client.end();
 }
 
-/// A module that reads little at a time.
-struct Sips;
-
-impl Hooks for Sips {
-    fn wants(&self) -> Wants {
-        Wants { data: [true, false], reads: 7, ..Wants::default() }
-    }
-    fn data(
-        &self,
-        _: &mut State,
-        _: Way,
-        data: &[u8],
-        _: [u64; 2],
-        _: &mut Vec<u8>,
-        _: &mut Orders,
-    ) -> Verdict {
-        assert!(data.len() <= 7);
-        Verdict::Same
-    }
-}
-
 #[test]
 fn an_area_can_be_read_in_small_pieces() {
-    let client = Client::start_with(None, Arc::new(Sips));
+    let client = Client::start_with(None, Sees::outbound(7, |data| assert!(data.len() <= 7)));
     let (mut near, mut network) = client.new_pair(AREAS - 1);
     let mut writer = Writer::new(&client, AREAS - 1);
     let bytes: Vec<u8> = (0..AREA_BYTES).map(|at| at as u8).collect();
