@@ -477,6 +477,13 @@ impl Flow {
         self.machine.ready(way.source(), Ready { readable: true, ..Ready::default() });
     }
 
+    /// These are to be read behind what is held, and before the socket's.
+    pub fn hold_behind(&mut self, way: Way, bytes: Vec<u8>) {
+        let mut all = self.take_held(way);
+        all.extend(bytes);
+        self.hold(way, all);
+    }
+
     /// Reads what is held; None: there is no more, and the socket is next.
     pub fn read_held(&mut self, way: Way, into: &mut [u8]) -> Option<usize> {
         self.carried.as_mut()?[way as usize].read(into)

@@ -3,8 +3,6 @@
 //! Whoever reads left reads by [`Pair::read`], or shuts the area before: [`Pair::shuts`] for one splice, [`Pair::shut`] until the flow is over.
 //! Only bytes of the socket are counted.
 
-use std::sync::Arc;
-
 use modnet_abi::pool::AREAS;
 use modnet_pool::inline;
 
@@ -28,19 +26,11 @@ pub struct First {
 impl Pair {
     /// Reads, whatever is next. What was found, and how many bytes that might have been: fewer are the last for now.
     pub fn read(&mut self, into: &mut [u8]) -> (Outcome, usize) {
-        let Some(seat) = self.area() else {
-            let found = sock::receive(&self.left, into);
-            if let Outcome::Bytes(count) = found {
-                self.took(count);
-            }
-            return (found, into.len());
-        };
-        let (page, slot) = (Arc::clone(&seat.page), seat.slot);
         let mut count = 0;
         while count < into.len() {
             // Also behind what came first a moment ago: since the area is free again its bell may have told of more already.
             if self.has_no_first() {
-                (self.first.from, self.first.to) = (0, inline::take(&**page, slot).unwrap_or(0));
+                (self.first.from, self.first.to) = (0, self.take_area().unwrap_or(0));
             }
             match self.read_first(&mut into[count..]) {
                 0 => break,
@@ -72,20 +62,21 @@ impl Pair {
 
     /// Reads from the socket; and what turns out to come before what that has, first.
     fn read_socket(&mut self, into: &mut [u8]) -> Outcome {
-        let Some((page, slot)) = self.area().map(|seat| (Arc::clone(&seat.page), seat.slot)) else {
-            return Outcome::Again;
-        };
         let before = self.taken;
-        inline::enter(&**page, slot);
+        if let Some(seat) = self.area() {
+            inline::enter(&**seat.page, seat.slot);
+        }
         let found = sock::receive(&self.left, into);
         if let Outcome::Bytes(count) = found {
             self.took(count);
         }
-        inline::leave(&**page, slot);
+        if let Some(seat) = self.area() {
+            inline::leave(&**seat.page, seat.slot);
+        }
         let is_passed = match found {
             Outcome::Bytes(count) => {
                 self.first.socket &= count == into.len();
-                inline::goes_before(&**page, slot, before)
+                self.area().is_some_and(|seat| inline::goes_before(&**seat.page, seat.slot, before))
             }
             Outcome::Again => {
                 self.first.socket = false;
@@ -94,7 +85,7 @@ impl Pair {
             // Whoever ends has written before.
             Outcome::End | Outcome::Broken(_) => true,
         };
-        let Some(first) = is_passed.then(|| inline::take(&**page, slot)).flatten() else { return found };
+        let Some(first) = is_passed.then(|| self.take_area()).flatten() else { return found };
         match found {
             Outcome::Bytes(count) => self.first.behind = Unread::new(into[..count].to_vec()),
             other => self.first.found = Some(other),
@@ -144,6 +135,10 @@ impl Pair {
         self.seat.as_ref().filter(|seat| seat.slot < AREAS)
     }
 
+    fn take_area(&self) -> Option<usize> {
+        self.area().and_then(|seat| inline::take(&**seat.page, seat.slot))
+    }
+
     fn has_no_first(&self) -> bool {
         self.first.from == self.first.to && self.first.behind.is_empty()
     }
@@ -173,6 +168,7 @@ mod tests {
     use std::io::Write;
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
 
     use super::*;
     use crate::steal::page::Page;

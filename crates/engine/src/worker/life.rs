@@ -59,10 +59,9 @@ impl Worker {
         }
         if let Some(pair) = self.pairs.get_mut(pair).filter(|_| flow.late.is_some()) {
             // What can be taken back lies in the socket, or in the outlet.
-            let mut bytes = flow.take_held(Way::Outbound);
-            bytes.extend(pair.shut());
+            let bytes = pair.shut();
             carries |= !bytes.is_empty();
-            flow.hold(Way::Outbound, bytes);
+            flow.hold_behind(Way::Outbound, bytes);
         }
         let flow = self.flows.insert(flow);
         if let Some(told) = told {

@@ -185,9 +185,7 @@ impl Worker {
     fn detach(&mut self, key: u64, pair: u64) -> Result<Left, Lost> {
         if let Some(more) = self.leave_pool(pair) {
             if let Some(flow) = self.flows.get_mut(key) {
-                let mut bytes = flow.take_held(Way::Outbound);
-                bytes.extend(more);
-                flow.hold(Way::Outbound, bytes);
+                flow.hold_behind(Way::Outbound, more);
             }
             return Ok(Left::Own);
         }
