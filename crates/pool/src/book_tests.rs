@@ -468,7 +468,7 @@ fn a_slot_in_whose_area_a_thread_writes_gets_no_other_flow() {
     let mut client = Client::new();
     let (lease, near, _) = client.begin();
     let slot = lease.slot();
-    let begin = |page: &Page| inline::begin(page, slot as usize, 0, || false);
+    let begin = |page: &Page| inline::begin(page, slot as usize, 5, 0, || false);
     let room = begin(&client.page).unwrap();
     assert_eq!(begin(&client.page).err(), Some(No::Busy), "one at a time");
     client.close(lease, near);
@@ -493,7 +493,7 @@ fn a_close_behind_bytes_in_the_area_needs_no_bell() {
     let mut client = Client::new();
     let (lease, near, _) = client.begin();
     let slot = lease.slot() as usize;
-    inline::begin(&client.page, slot, 0, || false).and_then(|room| room.publish(&client.page, 5)).unwrap();
+    inline::begin(&client.page, slot, 5, 0, || false).and_then(|room| room.publish(&client.page, 5)).unwrap();
     client.close(lease, near);
     assert_eq!(client.heard(), [], "the bytes ring");
     assert_eq!(inline::take(&client.page, slot), Some(5));

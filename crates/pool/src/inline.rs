@@ -48,7 +48,7 @@ pub enum No {
     Untold,
 }
 
-/// Begins to put bytes into a slot's area. `written`: bytes that the client has written to the socket since the pair was made, as far as it knows;
+/// Begins to put up to `most` bytes into a slot's area. `written`: bytes that the client has written to the socket since the pair was made, as far as it knows;
 /// `is_unread`: the kernel's answer, whether any of them lie there.
 ///
 /// # Errors
@@ -56,18 +56,19 @@ pub enum No {
 pub fn begin(
     shared: &impl Shared,
     slot: usize,
+    most: usize,
     written: u32,
     is_unread: impl FnOnce() -> bool,
 ) -> Result<Room, No> {
     if slot >= AREAS
         || shared.word(slot).load(Ordering::Relaxed) != 0
-        || shared.area(slot).load(Ordering::Relaxed) as usize >= AREA_BYTES
+        || shared.area(slot).load(Ordering::Relaxed) as usize + most > AREA_BYTES
         || shared.filling(slot).compare_exchange(0, FILLING, Ordering::Acquire, Ordering::Relaxed).is_err()
     {
         return Err(No::Busy);
     }
     let room = Room { slot, length: shared.area(slot).load(Ordering::Acquire) };
-    match room.check(shared, written, is_unread) {
+    match room.check(shared, most, written, is_unread) {
         Ok(()) => Ok(room),
         Err(no) => {
             room.cancel(shared);
@@ -77,9 +78,15 @@ pub fn begin(
 }
 
 impl Room {
-    fn check(&self, shared: &impl Shared, written: u32, is_unread: impl FnOnce() -> bool) -> Result<(), No> {
+    fn check(
+        &self,
+        shared: &impl Shared,
+        most: usize,
+        written: u32,
+        is_unread: impl FnOnce() -> bool,
+    ) -> Result<(), No> {
         let (slot, stamp) = (self.slot, shared.stamp(self.slot));
-        if self.length as usize >= AREA_BYTES {
+        if self.length as usize + most > AREA_BYTES {
             return Err(No::Busy);
         }
         if self.length != 0 && stamp.load(Ordering::Relaxed) != written || is_unread() {

@@ -74,7 +74,7 @@ impl World {
     fn write(&self, number: u32) -> Result<(), No> {
         let written = self.written.load(Ordering::Relaxed);
         let is_unread = || self.unread.load(Ordering::Relaxed) > 0;
-        let done = inline::begin(self, 0, written, is_unread).and_then(|room| {
+        let done = inline::begin(self, 0, 1, written, is_unread).and_then(|room| {
             self.area.lock().unwrap()[room.at()] = number;
             room.publish(self, 1)
         });

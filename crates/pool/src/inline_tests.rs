@@ -42,7 +42,7 @@ impl Shared for Page {
 }
 
 fn put(page: &Page, count: usize, written: u32) -> Result<usize, No> {
-    let room = begin(page, SLOT, written, || false)?;
+    let room = begin(page, SLOT, count, written, || false)?;
     let at = room.at();
     room.publish(page, count).map(|()| at)
 }
@@ -68,7 +68,7 @@ fn only_what_follows_everything_in_the_socket_goes_there() {
     let page = Page::default();
     assert_eq!(put(&page, 1, 4), Err(No::Unread), "four bytes are on their way");
     read(&page, 0, 4);
-    assert_eq!(begin(&page, SLOT, 4, || true).err(), Some(No::Unread), "so says the kernel");
+    assert_eq!(begin(&page, SLOT, 1, 4, || true).err(), Some(No::Unread), "so says the kernel");
     assert_eq!(put(&page, 1, 3), Err(No::Untold), "somebody else has written one");
     enter(&page, SLOT);
     assert_eq!(put(&page, 1, 4), Err(No::Unread), "who knows what it reads just now");
@@ -83,7 +83,7 @@ fn only_what_follows_everything_in_the_socket_goes_there() {
 fn what_the_module_has_taken_meanwhile_is_not_added_to() {
     let page = Page::default();
     put(&page, 10, 0).unwrap();
-    let room = begin(&page, SLOT, 0, || false).unwrap();
+    let room = begin(&page, SLOT, 1, 0, || false).unwrap();
     assert_eq!(take(&page, SLOT), Some(10));
     assert_eq!(room.publish(&page, 1), Err(No::Busy));
     free(&page, SLOT);
@@ -107,7 +107,7 @@ fn a_module_that_wants_nothing_there_gets_nothing() {
     free(&page, SLOT);
     assert_eq!(put(&page, 1, 0), Ok(0));
     assert!(!shut(&page, SLOT), "something is there");
-    let room = begin(&page, SLOT, 0, || false).unwrap();
+    let room = begin(&page, SLOT, 1, 0, || false).unwrap();
     assert_eq!((shut_for_good(&page, SLOT), shut_for_good(&page, SLOT)), (1, 0));
     assert_eq!(room.publish(&page, 1), Err(No::Busy));
 }
@@ -115,7 +115,7 @@ fn a_module_that_wants_nothing_there_gets_nothing() {
 #[test]
 fn a_slot_without_an_area_has_none() {
     let page = Page::default();
-    assert!(begin(&page, AREAS, 0, || false).is_err() && take(&page, AREAS).is_none());
+    assert!(begin(&page, AREAS, 1, 0, || false).is_err() && take(&page, AREAS).is_none());
     assert!(
         shut(&page, AREAS) && lock(&page, AREAS) && !is_full(&page, AREAS) && !goes_before(&page, AREAS, 0)
     );

@@ -139,7 +139,7 @@ fn put(fd: c_int, len: usize, fill: impl FnOnce(*mut u8) -> Option<usize>) -> Op
     let page = held.page().filter(|_| fds::seat(fd) == number)?;
     let written = held.written[slot].load(Ordering::Relaxed);
     let is_unread = || sys::asked(fd, libc::TIOCOUTQ) != Ok(0);
-    let room = match inline::begin(page, slot, written, is_unread) {
+    let room = match inline::begin(page, slot, len, written, is_unread) {
         Ok(room) => room,
         Err(No::Untold) => {
             fds::change(fd, fds::UNTOLD, 0);
@@ -152,7 +152,7 @@ fn put(fd: c_int, len: usize, fill: impl FnOnce(*mut u8) -> Option<usize>) -> Op
     // Nobody else gets the slot from here on. Is it this descriptor's, and the descriptor that socket's, whoever may have closed it?
     // (Where something is there already, that was asked a moment ago.)
     let is_own = fds::seat(fd) == number && (at > 0 || fds::cookie(fd) == Some(fds::recorded_cookie(fd)));
-    let filled = if is_own && at + len <= AREA_BYTES {
+    let filled = if is_own {
         // SAFETY: an area has so many bytes.
         fill(unsafe { page.areas[slot].bytes().add(at) })
     } else {

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
-use modnet_abi::pool::{ACCEPTED, AREA_BYTES, SLOTS};
+use modnet_abi::pool::{ACCEPTED, SLOTS};
 use modnet_abi::steal::{Entry, BEGIN, NEW, NO_SLOT};
 use modnet_pool::{bell, inline, Book, Fate, Lease, System, Taken, Tally};
 
@@ -158,16 +158,12 @@ impl Seat {
 
     /// Writes without the socket, if everything that went there was read; `data` is small. False: nothing was written.
     pub fn write_inline(&mut self, data: &[u8]) -> bool {
-        let Some(lease) = self.lease.as_ref().filter(|_| data.len() <= AREA_BYTES) else { return false };
+        let Some(lease) = &self.lease else { return false };
         let (towards, slot) = (&self.towards, lease.slot() as usize);
         // The kernel has nothing to say: every byte is counted here.
-        let Ok(room) = inline::begin(&*towards.page, slot, self.tally.written, || false) else {
+        let Ok(room) = inline::begin(&*towards.page, slot, data.len(), self.tally.written, || false) else {
             return false;
         };
-        if room.at() + data.len() > AREA_BYTES {
-            room.cancel(&*towards.page);
-            return false;
-        }
         towards.page.copy_in(slot, room.at(), data);
         if room.publish(&*towards.page, data.len()).is_err() {
             return false;

@@ -188,7 +188,7 @@ mod tests {
         }
 
         fn put(&self, bytes: &[u8], written: u32) {
-            let room = inline::begin(&**self.page, 0, written, || false).unwrap();
+            let room = inline::begin(&**self.page, 0, bytes.len(), written, || false).unwrap();
             self.page.copy_in(0, room.at(), bytes);
             room.publish(&**self.page, bytes.len()).unwrap();
         }

@@ -30,11 +30,9 @@ impl<'a> Writer<'a> {
     fn put(&mut self, near: &UnixStream, bytes: &[u8]) -> bool {
         let page = &*self.client.page;
         let is_unread = || sock::unsent(near.as_fd()).is_none_or(|count| count > 0);
-        let Ok(room) = inline::begin(page, self.slot, self.written, is_unread) else { return false };
-        if room.at() + bytes.len() > AREA_BYTES {
-            room.cancel(page);
+        let Ok(room) = inline::begin(page, self.slot, bytes.len(), self.written, is_unread) else {
             return false;
-        }
+        };
         self.client.page.copy_in(self.slot, room.at(), bytes);
         let done = room.publish(page, bytes.len()).is_ok();
         if done && bell::ring(page, self.slot) {
@@ -133,7 +131,7 @@ fn what_a_client_has_written_before_it_died_arrives() {
         assert!(writer.put(&near, b"the area"));
         near.write_all(more).unwrap();
         // In the middle of the next one.
-        let room = inline::begin(&*client.page, 0, 0, || false);
+        let room = inline::begin(&*client.page, 0, 1, 0, || false);
         drop((room, near));
         assert_eq!(rest(&mut network), [b"the area", more].concat());
         client.await_bits(0, DIRTY | FREE);
