@@ -306,6 +306,8 @@ pub struct Flow {
     pub seat: Option<towards::Seat>,
     /// Whether the poller tells about room.
     pub room: bool,
+    /// The poller does not know right yet.
+    pub young: bool,
     /// It has had a turn, and waits for the next one.
     pub queued: bool,
     /// What happens next.
@@ -362,6 +364,7 @@ impl Flow {
             right_is_tcp,
             seat: None,
             room: false,
+            young: false,
             queued: false,
             machine: flow::Flow::new(send_queue, hooked, right_is_tcp),
             state: None,

@@ -13,8 +13,8 @@ use crate::stats::Stats;
 use crate::steal::{Left, Stolen};
 
 impl Worker {
-    /// A stolen socket becomes a flow, on a pair that is there or comes along.
-    pub(super) fn begin(&mut self, stolen: Stolen, pool: Option<u64>) {
+    /// A stolen socket becomes a flow, on a pair that is there or comes along. `in_burst`: with others, see [`super::young`].
+    pub(super) fn begin(&mut self, stolen: Stolen, pool: Option<u64>, in_burst: bool) {
         let shared = Arc::clone(&self.shared);
         let pair = match stolen.left {
             Left::Fresh(left) => self.watch_left(Pair::new(left, None)),
@@ -40,6 +40,8 @@ impl Worker {
             Flow::new(id, stolen.origin, stolen.right, stolen.right_is_tcp, self.wants, shared.send_queue);
         flow.seat = stolen.seat;
         flow.pair = Some(pair);
+        flow.young = in_burst && flow.right_is_tcp;
+        let young = flow.young;
         if stolen.real.is_some() {
             shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
         }
@@ -73,6 +75,7 @@ impl Worker {
         }
         // What is ready by now is told by the first look.
         let (watched, beyond) = match again {
+            None if young => (Ok(()), None),
             None => (self.poller.add(right, flow << KIND_BITS | RIGHT, false), None),
             Some(false) => {
                 let name = self.nears.add(right, flow);
@@ -99,6 +102,7 @@ impl Worker {
         if let Some(flow) = beyond.and_then(|beyond| Some((self.flows.get_mut(flow)?, beyond))) {
             flow.0.machine.ready(Side::Right, flow.1);
         }
+        let looked = self.look_at_young(flow);
         let early = early.filter(|_| self.flows.get_mut(flow).is_some_and(|flow| flow.pair == Some(pair)));
         if let Some(early) = early {
             if let Some(flow) = self.flows.get_mut(flow).filter(|_| early.hang_up) {
@@ -106,9 +110,10 @@ impl Worker {
                 flow.machine.ready(Side::Right, Ready { readable: true, ..Ready::default() });
             }
             self.ready(flow, Side::Left, early);
-        } else if self.wants.opened || carries || beyond.is_some() {
+        } else if self.wants.opened || carries || beyond.is_some() || looked {
             self.pump(flow);
         }
+        self.keep_young(flow);
     }
 
     /// None: out of kernel memory.

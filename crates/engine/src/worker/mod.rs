@@ -14,6 +14,7 @@
 //! | [`room`] | when descriptors run out, and the entrance closes |
 //! | [`yanking`] | somebody at the left takes bytes back |
 //! | [`timers`] | when limits let the next bytes pass |
+//! | [`young`] | flows of a burst, before they are watched |
 //! | [`yielding`] | flows that go to other modules |
 //! | here | the loop, arrivals, the end |
 //!
@@ -36,6 +37,7 @@ mod tests;
 mod timers;
 mod yanking;
 mod yielding;
+mod young;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -63,6 +65,7 @@ use room::Room;
 use slab::Slab;
 use timers::Timers;
 pub use yanking::{Ask, Found};
+use young::Young;
 
 /// Bytes of one read: as large as a flow may wait, at most this. 64-256 KiB made no difference within noise for
 /// 1 MB responses; beyond the second-level cache it gets slower.
@@ -137,6 +140,7 @@ pub struct Worker {
     inbox: Inbox,
     stolen: Vec<Stolen>,
     timers: Timers,
+    young: Young,
     touched: Arc<Touched>,
     traffic: Traffic,
     /// Whether a trim is among them.
@@ -194,6 +198,7 @@ impl Worker {
             inbox: Inbox::default(),
             stolen: Vec::new(),
             timers: Timers::default(),
+            young: Young::default(),
             trims: false,
             again: VecDeque::new(),
             out: Vec::new(),
@@ -209,6 +214,7 @@ impl Worker {
     /// A fault of ours in the use of epoll.
     pub fn run(mut self) -> std::io::Result<()> {
         loop {
+            self.watch_grown();
             let patience = self.patience();
             let count = self.poller.wait(patience)?;
             // Arrivals first: while descriptors are in flight, each close of a UNIX socket wakes the kernel's collector.
@@ -278,7 +284,7 @@ impl Worker {
         let timer = self.timers.next().map(|at| Duration::from_nanos(at.saturating_sub(self.now())));
         let end = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let full = (self.room.is_closed() || !self.waiting.is_empty()).then_some(FULL);
-        [timer, end, full].into_iter().flatten().min()
+        [timer, end, full, self.young.longest()].into_iter().flatten().min()
     }
 
     fn now(&self) -> u64 {
@@ -353,8 +359,9 @@ impl Worker {
         let mut stolen = std::mem::take(&mut self.stolen);
         let state = client.receive(&mut self.inbox, &self.shared.receiver, &mut stolen, most);
         let (pool, offer, refused) = (client.pool, client.take_offer(), client.take_refused());
+        let in_burst = stolen.len() >= young::BURST;
         for one in stolen.drain(..) {
-            self.begin(one, pool);
+            self.begin(one, pool, in_burst);
         }
         self.stolen = stolen;
         for left in refused {
@@ -483,7 +490,7 @@ impl Worker {
                     let _ = answer.send(rows);
                 }
                 Ok(Order::Yank(ask)) => self.yank(ask),
-                Ok(Order::Take(flow)) => self.begin(*flow, None),
+                Ok(Order::Take(flow)) => self.begin(*flow, None, false),
                 Ok(Order::Drain(deadline)) => self.drain(deadline),
                 Err(TryRecvError::Empty) => return,
                 Err(TryRecvError::Disconnected) => return self.drain(Instant::now()),

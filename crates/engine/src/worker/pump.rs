@@ -338,7 +338,11 @@ impl Worker {
                 Some(_) => self.nears.name(right) << KIND_BITS | NEAR,
                 None => key << KIND_BITS | RIGHT,
             };
-            failed |= self.poller.change(right, token, wants).is_err();
+            failed |= if std::mem::take(&mut flow.young) {
+                self.poller.add(right, token, wants).is_err()
+            } else {
+                self.poller.change(right, token, wants).is_err()
+            };
         }
         let wants = flow.machine.wants_room(Side::Left);
         if let Some((number, pair)) = flow.pair.and_then(|n| Some((n, self.pairs.get_mut(n)?))) {

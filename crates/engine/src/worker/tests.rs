@@ -13,6 +13,7 @@
 //! | [`urgent`] | urgent data of the network's |
 //! | [`yanking`] | bytes that are taken back from before a module with hooks |
 //! | [`yielding`] | flows that go to other modules, from every place in a chain |
+//! | [`young`] | flows that begin together |
 //! | here | one worker with a pair of its own for each flow |
 
 mod chain;
@@ -24,6 +25,7 @@ mod turns;
 mod urgent;
 mod yanking;
 mod yielding;
+mod young;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -180,6 +182,14 @@ impl Idle {
         let worker = Worker::new(Arc::new(shared), queues, listening, waker).unwrap();
         Self { worker, orders, registration }
     }
+
+    /// On its own thread from now on.
+    fn run(self) -> Module {
+        let Self { worker, orders, registration } = self;
+        let (shared, waker) = (Arc::clone(&worker.shared), Arc::clone(&worker.waker));
+        let thread = std::thread::spawn(move || worker.run());
+        Module { shared, orders, waker, thread, registration }
+    }
 }
 
 /// A worker of a registered module.
@@ -204,10 +214,7 @@ impl Module {
         bounds: (usize, Option<usize>),
         hooks: Arc<dyn Hooks>,
     ) -> Self {
-        let Idle { worker, orders, registration } = Idle::new(runtime, name, pairs, bounds, hooks);
-        let (shared, waker) = (Arc::clone(&worker.shared), Arc::clone(&worker.waker));
-        let thread = std::thread::spawn(move || worker.run());
-        Self { shared, orders, waker, thread, registration }
+        Idle::new(runtime, name, pairs, bounds, hooks).run()
     }
 
     fn tell(&self, order: Order) {

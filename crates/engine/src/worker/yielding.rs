@@ -301,7 +301,7 @@ impl Worker {
                     flow.real = Some(old);
                     shared.receiver.spare.fetch_add(1, Ordering::Relaxed);
                 }
-                flow.room = false;
+                (flow.room, flow.young) = (false, false);
                 self.poller.add(flow.right.as_raw_fd(), key << KIND_BITS | RIGHT, false).is_err()
             }
         };
