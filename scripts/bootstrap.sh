@@ -52,6 +52,7 @@ test_() {
     need libapache2-mod-php has_file /usr/lib/apache2/modules/libphp*.so
     need haproxy has haproxy
     need redis-server has redis-server
+    need tcl has tclsh # its tests'
     need postgresql has_file /usr/lib/postgresql/*/bin/postgres
     need nodejs has node
     need default-jdk-headless has javac

@@ -34,6 +34,8 @@ class Suite:
     known: Mapping[str, str] = field(default_factory=dict)
     # Whether it accepts TCP connections; one that does not shows that the shim leaves the rest alone.
     accepts: bool = True
+    # How long it may take; of which a hang is told.
+    seconds: float = 300
 
 
 @dataclass
@@ -44,7 +46,7 @@ class Outcomes:
     stolen: int = 0
 
 
-def outcomes(variant: str, suite: Suite, only: str | None = None, seconds: float = 300) -> Outcomes:
+def outcomes(variant: str, suite: Suite, only: str | None = None) -> Outcomes:
     """Runs a suite (or its test `only`). Where it hung or crashed there is no report, and so no outcomes."""
     place = Place(root() if os.geteuid() == 0 else ordinary())
     before = census.take(place)
@@ -60,7 +62,7 @@ def outcomes(variant: str, suite: Suite, only: str | None = None, seconds: float
                 found.stolen = max(found.stolen, census.stolen(place, program.pid))
             return program.process.poll() is not None
 
-        until(ended, seconds, f"{suite.name} {variant} to end")
+        until(ended, suite.seconds, f"{suite.name} {variant} to end")
         if report.exists():
             found.tests = suite.read(report)
         else:
