@@ -57,7 +57,7 @@ $(VENV)/.installed: pyproject.toml crates/python/Cargo.toml $(VENV)/.requirement
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet
 	@touch $@ python/modnet/_native.abi3.so
 
-python/modnet/_native.abi3.so: $(call sources,abi pool inspect revoke transform engine python) $(VENV)/.installed
+python/modnet/_native.abi3.so: $(call sources,abi pool inspect revoke transform estimate engine python) $(VENV)/.installed
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) $(CARGO:cargo=)$(CURDIR)/$(VENV)/bin/maturin develop --release --quiet --skip-install
 	@touch $@
 
@@ -78,7 +78,7 @@ ROOT_TOO = $(shell [ "$$(id -u)" != 0 ] || echo --include-ignored)
 # The runner's summary comes last: whoever reads the end of the output knows how it went.
 test: build ## unit tests of the crates, then tests/; ARGS goes to pytest
 	@scripts/bootstrap.sh test
-	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-transform -p modnet-engine
+	$(CARGO) test -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-transform -p modnet-estimate -p modnet-engine
 	$(CARGO) test -p modnet-revoke --features modnet-revoke/loader -- $(ROOT_TOO)
 	$(CARGO) test -p modnet-shim --lib
 	@$(MAKE) --no-print-directory loom

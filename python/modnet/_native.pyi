@@ -3,6 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, Protocol, final, overload
 
+from typing_extensions import disjoint_base
+
+from modnet.estimate.measure import Measure
+from modnet.estimate.snapshot import Snapshot
+
 __all__ = [
     "BUILD_PROFILE",
     "COUNTERS",
@@ -10,6 +15,8 @@ __all__ = [
     "MAX_CHAIN",
     "STATE_LAYOUT",
     "VERSION",
+    "Bandwidth",
+    "DeliveryRate",
     "Engine",
     "Flow",
     "HttpEncoding",
@@ -19,6 +26,7 @@ __all__ = [
     "HttpResponse",
     "LateSocket",
     "Lock",
+    "PacketPair",
     "Tcp",
     "TcpPacket",
     "TcpSnapshot",
@@ -282,6 +290,81 @@ class Tcp:
         """Why it is sampled; None: it is not."""
     def snapshot(self) -> TcpSnapshot:
         """A copy of all attributes as they stood together."""
+
+# --- a client's bandwidth: `modnet.estimate` ------------------------------------------------------
+
+@disjoint_base
+class PacketPair:
+    """Bandwidth by packet pair, in bytes/s of payload."""
+
+    def __new__(cls) -> PacketPair: ...
+    @property
+    def last(self) -> float | None:
+        """The latest pair alone, as the paper takes it; bytes/s, None before the first one."""
+    @property
+    def estimate(self) -> float | None:
+        """The median of the latest nine pairs; bytes/s, None before the first one."""
+    def observe(self, snapshot: Snapshot) -> bool:
+        """Takes the pair that the snapshot shows, if it is new and a pair at all; whether it was."""
+
+@disjoint_base
+class DeliveryRate:
+    """Bandwidth by the rate of acknowledgement, in bytes/s of payload."""
+
+    def __new__(cls) -> DeliveryRate: ...
+    @property
+    def recent(self) -> float | None:
+        """The slope of the last window in which the network was the limit, or until then the largest so far;
+        bytes/s, None before.
+        """
+    @property
+    def trust(self) -> float:
+        """How far `recent` could be trusted at `at_ns`, from 0 to 1.
+
+        n / (n + 6) for n packets; less where single packets are unknown and readings were far apart.
+        """
+    @property
+    def bound(self) -> bool:
+        """Whether `recent` is a lower bound only: nothing waited in the network, the sender was the limit."""
+    @property
+    def at_ns(self) -> int:
+        """When `recent` was measured, or confirmed by a lower bound near it; CLOCK_MONOTONIC, 0 before."""
+    @property
+    def maximum(self) -> float | None:
+        """The largest `recent` of the ten seconds before `at_ns`; bytes/s, None before the first one."""
+    @property
+    def estimate(self) -> float | None:
+        """`recent`: after a change for the worse the maximum is wrong for ten seconds."""
+    def judged(self) -> tuple[float | None, float, bool, int]:
+        """`recent`, `trust`, `bound` and `at_ns`, judged once."""
+    def observe(self, snapshot: Snapshot) -> None:
+        """Takes a snapshot. Four or more in a train are enough; 5 ms apart do for links below 50 Mbit/s."""
+
+@disjoint_base
+class Bandwidth:
+    """A connection's bandwidth, in bytes/s of payload.
+
+    In a module, `bandwidth.observe(flow.tcp.snapshot())` whenever a hook or a timer runs, and
+    `bandwidth.estimate` when there is something to decide.
+    """
+
+    def __new__(cls) -> Bandwidth: ...
+    @property
+    def pair(self) -> PacketPair:
+        """The packet pairs alone."""
+    @property
+    def rate(self) -> DeliveryRate:
+        """The rate of acknowledgement alone."""
+    def observe(self, snapshot: Snapshot) -> None:
+        """Takes a snapshot, of the same connection and not older than the one before."""
+    @property
+    def estimate(self) -> float | None:
+        """Bytes/s of payload that the network carries now; None while nothing is known."""
+    @property
+    def confidence(self) -> float:
+        """From 0 (nothing is known) to 1; above 0.5 half of the estimates are within a few per cent."""
+    def best(self) -> Measure | None:
+        """The most trusted measure; None while there is none."""
 
 @final
 class Flow:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from modnet.estimate import Bandwidth
+from modnet.estimate import Bandwidth, DeliveryRate, Measure, PacketPair
 
 from tests.estimate.link import MS, MSS, SECOND, Link, Packet, Snapshot, burst, look, responses, sampled
 
@@ -172,6 +172,26 @@ def test_where_readings_are_far_apart_and_packets_unknown_the_kernel_is_believed
     assert exact.best().source == "rate"
     assert rough.best().source == "kernel"
     assert rough.rate.trust < exact.rate.trust / 2
+
+
+def test_its_parts_know_what_it_knows_and_stay():
+    link = Link(RATE).carry(burst(100_000))
+    whole, rate, pair = Bandwidth(), DeliveryRate(), PacketPair()
+    parts = whole.rate, whole.pair
+    for snapshot in link:
+        whole.observe(snapshot)
+        rate.observe(snapshot)
+        pair.observe(snapshot)
+    del whole
+    assert parts[0].judged() == rate.judged() == (rate.recent, rate.trust, rate.bound, rate.at_ns)
+    assert (parts[1].last, parts[1].estimate) == (pair.last, pair.estimate)
+
+
+def test_what_is_measured_is_a_named_tuple():
+    best = fed(Link(RATE).carry(burst(100_000))).best()
+    assert isinstance(best, Measure)
+    rate, confidence, source = best
+    assert best == Measure(rate, confidence, source) and best._replace(rate=1.0).rate == 1.0
 
 
 def test_trust_halves_every_two_seconds_and_the_estimate_stays():

@@ -20,9 +20,10 @@ MAY_KNOW = {
     "inspect": {"abi"},
     "revoke": {"abi", "inspect"},
     "transform": set(),
+    "estimate": set(),
     "engine": {"abi", "pool", "inspect", "revoke"},
     "ffi": {"abi", "engine", "inspect"},
-    "python": {"abi", "engine", "inspect", "revoke", "transform"},
+    "python": {"abi", "engine", "estimate", "inspect", "revoke", "transform"},
 }
 LONGEST = 600
 TWO_PAGES = 110
@@ -89,7 +90,8 @@ def test_the_estimators_know_nothing_of_the_rest():
         for path in files
         for name in re.findall(r"^\s*(?:from|import) (modnet\S*)", path.read_text(), re.MULTILINE)
     }
-    assert imported and all(name.startswith("modnet.estimate") for name in imported)
+    assert all(name.startswith("modnet.estimate") or name == "modnet._native" for name in imported)
+    assert "modnet._native" in imported and not manifest("estimate").get("dependencies")
 
 
 @pytest.mark.parametrize("pattern", ["*.rs", "*.py", "*.sh", "*.c"])

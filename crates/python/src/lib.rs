@@ -11,11 +11,13 @@
 //! | [`revoke`] | taking back what has not been sent |
 //! | [`late_socket`] | the same for sockets of this very process |
 //! | [`tcp`] | the TCP state of a flow |
+//! | [`estimate`] | a client's bandwidth |
 //! | [`inspection`] | enabling inspection, and what is enabled |
 //! | [`kernel_yank`] | the kernel yank |
 
 mod calls;
 mod engine;
+mod estimate;
 mod flow;
 mod hooks;
 mod http;
@@ -37,6 +39,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     late_socket::register(module)?;
     calls::register(module)?;
     tcp::register(module)?;
+    estimate::register(module)?;
     inspection::register(module)?;
     kernel_yank::register(module)?;
     http::register(module)?;

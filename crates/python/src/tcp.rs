@@ -100,7 +100,7 @@ impl Tcp {
 /// All attributes of `Tcp` as they stood together.
 #[pyclass(frozen, eq, module = "modnet._native")]
 #[derive(PartialEq)]
-pub struct TcpSnapshot(SockState);
+pub struct TcpSnapshot(pub SockState);
 
 macro_rules! attributes {
     ($($(#[doc = $doc:literal])* $name:ident: $type:ty = $read:ident;)*) => {

@@ -4,8 +4,9 @@ One policy object a body, one `Machine` a module. Pure but for the clock that ma
 old. `tests/http/downloads.py` is a model of what they decide about.
 Rules: a policy is asked some hundred times a second and flow, from several threads at once: what is shared is
 replaced whole or is a dict's item. Between two questions a coding fills the caches with its own, and what a
-question touches has to come back from memory: one takes 10 to 16 µs when it is asked again at once, and five
-times as long then. So it calls little and looks at nothing twice. Must not: know HTTP.
+question touches has to come back from memory: one takes 5 µs when it is asked again at once, 14 behind 300 KB
+compressed (60 while the estimators were Python; 3 of the 14 are theirs), 100 where all is to be fetched from
+memory. So it calls little and looks at nothing twice. Must not: know HTTP.
 """
 
 from __future__ import annotations
