@@ -3,10 +3,12 @@ again."""
 
 import contextlib
 import json
+import resource
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from tests.lib import census
 from tests.lib.modnet import Modnet, ended
@@ -80,4 +82,57 @@ def test_no_connection_is_lost_when_descriptors_run_out(modnet: Modnet) -> None:
         assert census.stolen(modnet.place, server.pid) == before + 20
     finally:
         ended(server)
+        modnet("module", "stop", "forwarder")
+
+
+def test_who_cannot_be_let_in_waits_for_a_descriptor_and_is_asked_for_now_and_then(modnet: Modnet) -> None:
+    modnet("module", "start", "forwarder")
+    directory = modnet.runtime / "modules" / "forwarder"
+    module = json.loads(modnet("module", "show", "forwarder", "--json").stdout)["pid"]
+    servers, people = [], contextlib.ExitStack()
+
+    def serve() -> int:
+        servers.append(
+            modnet.popen(
+                *("run", "-m", "forwarder", "--", "taskset", "-c", "0", sys.executable, "-c", ECHO),
+                stdin=subprocess.PIPE,
+            )
+        )
+        return int(servers[-1].stdout.readline())
+
+    limit = resource.prlimit(module, resource.RLIMIT_NOFILE)
+    proc = Path(f"/proc/{module}")
+
+    def used() -> set[int]:
+        return {int(one.name) for one in (proc / "fd").iterdir()}
+
+    def threads() -> set[str]:
+        return {one.read_text().strip() for one in proc.glob("task/*/comm")}
+
+    try:
+        waits, passes = serve(), serve()
+        until(lambda: "modnet-client" not in threads(), 10, "the module to close what was asked by")
+        # Whoever is connected to the control socket has the lowest number that is free.
+        while len(before := used()) <= max(before):
+            people.enter_context(one := socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            one.connect(str(directory / "control"))
+            until(lambda before=before: used() != before, 10, "the module to let it in")
+        # Nobody has told the worker that its limit is another than when it began.
+        resource.prlimit(module, resource.RLIMIT_NOFILE, (len(before), limit[1]))
+        with socket.create_connection(("127.0.0.1", waits), timeout=30) as one:
+            one.sendall(b"patience")
+            until(lambda: list(directory.glob("full.*")) != [], 10, "the entrance to close")
+            echoed(passes, 20)
+            resource.prlimit(module, resource.RLIMIT_NOFILE, limit)
+            assert one.recv(8, socket.MSG_WAITALL) == b"patience"
+        until(lambda: not list(directory.glob("full.*")), 10, "the entrance to open")
+        echoed(passes, 20)
+        counters = json.loads(modnet("module", "show", "forwarder", "--json").stdout)["counters"]
+        assert (counters["no_descriptor"], counters["full"], counters["lost"]) == (1, 1, 0)
+        assert [census.stolen(modnet.place, server.pid) for server in servers] == [1, 20]
+    finally:
+        resource.prlimit(module, resource.RLIMIT_NOFILE, limit)
+        people.close()
+        for server in servers:
+            ended(server)
         modnet("module", "stop", "forwarder")

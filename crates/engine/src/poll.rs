@@ -84,6 +84,11 @@ impl Poller {
         self.control(libc::EPOLL_CTL_ADD, fd, token, libc::EPOLLIN as u32)
     }
 
+    /// What [`Poller::add_level`] watches is left alone for a while, or watched again. The kernel needs nothing for that.
+    pub fn change_level(&self, fd: RawFd, token: u64, watched: bool) {
+        let _ = self.control(libc::EPOLL_CTL_MOD, fd, token, if watched { libc::EPOLLIN as u32 } else { 0 });
+    }
+
     /// No longer watches; closing is enough where nobody else holds the socket.
     pub fn remove(&self, fd: RawFd) {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, 0, 0);

@@ -52,6 +52,10 @@ impl Entrance {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         let _lock = Lock::take(&self.runtime)?;
+        if is_inode(to, self.inode) {
+            // As it is to be: what was asked before has failed.
+            return Ok(());
+        }
         if !is_inode(from, self.inode) {
             return Err(Error::new(libc::ENOENT, format!("{} is not ours any more", from.display())));
         }
@@ -63,4 +67,31 @@ impl Entrance {
 pub(super) fn hidden(path: &Path) -> PathBuf {
     let core = path.file_name().and_then(|name| name.to_str()?.strip_prefix(STEAL_PREFIX));
     core.map_or_else(|| path.to_owned(), |core| path.with_file_name(format!("{FULL_PREFIX}{core}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Registration;
+    use crate::scratch::Scratch;
+
+    #[test]
+    fn what_is_as_it_should_be_is_no_error_and_what_is_anothers_stays() {
+        let scratch = Scratch::new();
+        let runtime = scratch.runtime();
+        let registration = Registration::bind(&runtime, "m", &[0]).unwrap();
+        let entrance = Entrance::of(&runtime, "m", 0).unwrap();
+        let path = runtime.module("m").join(format!("{STEAL_PREFIX}0"));
+        // The close before had failed.
+        entrance.open().unwrap();
+        assert!(path.exists());
+        for _ in 0..2 {
+            entrance.close().unwrap();
+            assert!(!path.exists() && hidden(&path).exists());
+        }
+        entrance.open().unwrap();
+        let other = Entrance { inode: entrance.inode + 1, ..entrance };
+        assert!(path.exists() && other.close().is_err() && path.exists());
+        drop(registration);
+    }
 }

@@ -76,9 +76,6 @@ const KEEP: usize = 1 << 20;
 /// So long at a time flows go on that have much to do.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// While there is no room: how often it is looked for. Other workers' flows end without a word to this one.
-const FULL: Duration = Duration::from_millis(20);
-
 /// What a token names, in its low bits.
 const LISTENER: u64 = 0;
 const CLIENT: u64 = 1;
@@ -283,7 +280,7 @@ impl Worker {
         }
         let timer = self.timers.next().map(|at| Duration::from_nanos(at.saturating_sub(self.now())));
         let end = self.deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        let full = (self.room.is_closed() || !self.waiting.is_empty()).then_some(FULL);
+        let full = (self.room.is_closed() || !self.waiting.is_empty()).then_some(room::FULL);
         [timer, end, full, self.young.longest()].into_iter().flatten().min()
     }
 
@@ -322,7 +319,26 @@ impl Worker {
                 }
             }
             Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(_) => Stats::add(&self.shared.receiver.stats.no_descriptor, 1),
+            Err(_) => self.run_out(),
+        }
+    }
+
+    /// Who has connected cannot be let in for want of a descriptor, and stays in the backlog until there is one. The listener would
+    /// say so without pause: it is looked at again as often as room is.
+    fn run_out(&mut self) {
+        if !self.room.run_out() {
+            return;
+        }
+        Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
+        self.watch_listeners(false);
+        if !self.room.is_closed() {
+            self.close_entrance();
+        }
+    }
+
+    fn watch_listeners(&self, watched: bool) {
+        for (index, (_, listener)) in self.listeners.iter().enumerate() {
+            self.poller.change_level(listener.as_raw_fd(), (index as u64) << KIND_BITS | LISTENER, watched);
         }
     }
 
@@ -383,6 +399,12 @@ impl Worker {
 
     /// The clients can send no more; what they have sent is taken when there is room.
     fn dismiss(&mut self) {
+        self.gather();
+        self.refill();
+    }
+
+    /// All clients wait, also those that had not been let in.
+    fn gather(&mut self) {
         for index in 0..self.listeners.len() {
             // Who has connected and is not accepted yet may have sent a socket.
             loop {
@@ -401,11 +423,16 @@ impl Worker {
             self.poller.remove(client.fd().as_raw_fd());
             self.waiting.push_back(key);
         }
-        self.refill();
     }
 
     /// Takes what waits, as far as there is room; then shims may come again.
     fn refill(&mut self) {
+        if self.room.is_out() {
+            if !self.room.may_look() {
+                return;
+            }
+            self.gather();
+        }
         while let Some(key) = self.waiting.front().copied() {
             if self.messages() == 0 {
                 return;
@@ -417,9 +444,9 @@ impl Worker {
             }
         }
         let roomy = self.room.is_roomy(self.used(), self.clients.len());
-        if self.room.is_closed() && self.deadline.is_none() && roomy {
-            // A refusal is tried again in the next turn.
-            let _ = self.room.open();
+        // A refusal is tried again in the next turn.
+        if self.room.is_closed() && self.deadline.is_none() && roomy && self.room.open().is_ok() {
+            self.watch_listeners(true);
         }
     }
 
