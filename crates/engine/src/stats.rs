@@ -32,7 +32,7 @@ stats! {
     yielded,
     /// Flows between which and a neighbour this module has put others.
     yielded_beside,
-    /// Flows that were yielded and could not be handed over (skipped or queue_full says why): they go on natively.
+    /// Flows that were yielded and could not be handed over (skipped, queue_full, in_flight or no_descriptor says why): they go on natively.
     yields_lost,
     /// Flows that were to be yielded when they were ending: the network had reset them. They end here.
     yields_late,
@@ -56,6 +56,8 @@ stats! {
     refused,
     /// Flows not passed on because the next module's queue was full.
     queue_full,
+    /// Flows not passed on because too many descriptors were on their way between processes (ETOOMANYREFS).
+    in_flight,
     /// Flows not passed on, or not served, for want of descriptors or memory.
     no_descriptor,
     /// Sockets lost on their way, because this process had no descriptor left for them.
@@ -97,8 +99,37 @@ impl Stats {
         all
     }
 
+    /// What counts flows that could not be sent to another module.
+    pub fn unsent(&self, errno: Option<i32>) -> &AtomicU64 {
+        match errno {
+            Some(libc::EAGAIN) => &self.queue_full,
+            Some(libc::ETOOMANYREFS) => &self.in_flight,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => &self.no_descriptor,
+            _ => &self.skipped,
+        }
+    }
+
     /// Counts.
     pub fn add(counter: &AtomicU64, count: u64) {
         counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_be_sent_is_counted_by_its_reason() {
+        let stats = Stats::default();
+        let errors = [libc::EAGAIN, libc::ETOOMANYREFS, libc::ENOBUFS, libc::ENOENT, libc::ECONNREFUSED];
+        for errno in errors {
+            Stats::add(stats.unsent(Some(errno)), 1);
+        }
+        let all = stats.as_json();
+        let counted: Vec<_> = all.as_object().unwrap().iter().filter(|(_, count)| **count != 0).collect();
+        let expected = [("skipped", 2), ("queue_full", 1), ("in_flight", 1), ("no_descriptor", 1)];
+        assert_eq!(counted.len(), expected.len(), "{counted:?}");
+        assert!(expected.iter().all(|(name, count)| all[*name] == *count), "{counted:?}");
     }
 }

@@ -120,11 +120,9 @@ impl Link {
         let parcel = Parcel { left: far.as_fd(), right: flow.right.as_fd(), real, carried: &carried };
         let sent = (flow.origin.position + 1..flow.origin.until).any(|position| {
             let sent = doors.send(&flow.origin, position, &parcel);
-            match sent.as_ref().map_err(io::Error::raw_os_error) {
-                Ok(()) => Stats::add(&stats.pairs_new, 1),
-                Err(Some(libc::EAGAIN)) => Stats::add(&stats.queue_full, 1),
-                Err(_) => Stats::add(&stats.skipped, 1),
-            }
+            let counter =
+                sent.as_ref().map_or_else(|e| stats.unsent(e.raw_os_error()), |()| &stats.pairs_new);
+            Stats::add(counter, 1);
             sent.is_ok()
         });
         if !sent {
@@ -201,9 +199,9 @@ impl Link {
                     }
                     fresh = true;
                 }
-                Err(_) => {
+                Err(e) => {
                     places.into_iter().for_each(Place::undo);
-                    Stats::add(&receiver.stats.queue_full, flows.len() as u64);
+                    Stats::add(receiver.stats.unsent(e.raw_os_error()), flows.len() as u64);
                     return false;
                 }
             }

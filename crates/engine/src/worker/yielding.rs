@@ -45,8 +45,8 @@ enum Lost {
     Ending,
     /// No module is there any more.
     Skipped,
-    /// The queue is full.
-    Full,
+    /// It could not be sent; the error.
+    Unsent(Option<i32>),
     /// No descriptor or memory is left.
     Descriptor,
 }
@@ -57,7 +57,7 @@ impl Lost {
         match self {
             Self::Ending => vec![&stats.yields_late],
             Self::Skipped => vec![&stats.yields_lost, &stats.skipped],
-            Self::Full => vec![&stats.yields_lost, &stats.queue_full],
+            Self::Unsent(errno) => vec![&stats.yields_lost, stats.unsent(*errno)],
             Self::Descriptor => vec![&stats.yields_lost, &stats.no_descriptor],
         }
     }
@@ -172,7 +172,7 @@ impl Worker {
                 carried.passed.clear();
                 flow.load(carried);
             }
-            return Err(if error.raw_os_error() == Some(libc::EAGAIN) { Lost::Full } else { Lost::Skipped });
+            return Err(Lost::Unsent(error.raw_os_error()));
         }
         match (pair, own) {
             (Some((near, _)), Some(own)) => self.stay(key, place, &left, near, Arc::new(own)),
