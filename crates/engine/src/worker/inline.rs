@@ -3,6 +3,8 @@
 //! Whoever reads left reads by [`Pair::read`], or shuts the area before: [`Pair::shuts`] for one splice, [`Pair::shut`] until the flow is over.
 //! Only bytes of the socket are counted.
 
+use std::os::fd::AsFd;
+
 use modnet_abi::pool::AREAS;
 use modnet_pool::inline;
 
@@ -92,6 +94,20 @@ impl Pair {
         }
         (self.first.from, self.first.to) = (0, first);
         Outcome::Bytes(self.read_first(into))
+    }
+
+    /// All that was written before the client closed by word. What comes later is a client's that does not keep its word, and
+    /// would come without end.
+    pub fn read_last(&mut self, into: &mut [u8]) -> Vec<u8> {
+        let mut bytes = self.shut();
+        let mut left = sock::unread(self.left.as_fd()).unwrap_or(0);
+        while left > 0 {
+            let most = left.min(into.len());
+            let Outcome::Bytes(count) = self.read_socket(&mut into[..most]) else { break };
+            bytes.extend_from_slice(&into[..count]);
+            left -= count;
+        }
+        bytes
     }
 
     /// Whether bytes lie in the area.
@@ -219,6 +235,24 @@ mod tests {
         pair.first.socket = true;
         reads(&mut pair, 9, b"fourfive", 9);
         assert_eq!(pair.read(&mut room).0, Outcome::Again);
+    }
+
+    #[test]
+    fn who_writes_on_after_its_close_is_read_as_far_as_it_had_come() {
+        let (mut client, mut pair) = Client::start();
+        client.put(b"first", 0);
+        client.near.write_all(b"second").unwrap();
+        assert_eq!(pair.read_last(&mut [0; 4]), b"firstsecond");
+        let mut near = client.near.try_clone().unwrap();
+        let writer = std::thread::spawn(move || while near.write_all(&[1; 4096]).is_ok() {});
+        while sock::unread(pair.left.as_fd()) == Some(0) {
+            std::thread::yield_now();
+        }
+        // A byte at a time: it writes more than is read.
+        let bytes = pair.read_last(&mut [0]);
+        assert!(!bytes.is_empty() && bytes.iter().all(|byte| *byte == 1));
+        drop(pair);
+        writer.join().unwrap();
     }
 
     #[test]

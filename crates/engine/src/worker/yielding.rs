@@ -26,7 +26,7 @@ use super::conn::Pair;
 use super::{Worker, KIND_BITS, RIGHT};
 use crate::flow::{Side, Way};
 use crate::hooks::{Origin, Place};
-use crate::sock::{self, Outcome};
+use crate::sock;
 use crate::stats::Stats;
 use crate::steal::carried::Carried;
 use crate::steal::doors::Parcel;
@@ -197,9 +197,7 @@ impl Worker {
         }
         flow.tell_fetched(pair);
         let mut bytes = flow.take_held(Way::Outbound);
-        while let Outcome::Bytes(count) = pair.read(&mut self.scratch).0 {
-            bytes.extend_from_slice(&self.scratch[..count]);
-        }
+        bytes.extend(pair.read_last(&mut self.scratch));
         flow.hold(Way::Outbound, bytes);
         Ok(Left::Closed(near))
     }
