@@ -58,6 +58,10 @@ pub enum Fate {
     Unread,
     /// Half-closed, reset or duplicated on the client's side.
     Ordinary,
+    /// A thread of the client was still writing to its area when its flow was closed.
+    Busy,
+    /// The connection had gone when its flow was closed.
+    Ended,
     /// The module has closed it.
     Killed,
     /// It was not needed for long.
@@ -217,9 +221,14 @@ impl Book {
         system: &impl System,
     ) {
         let slot = lease.0;
-        // A thread that still writes may do so to this flow only.
-        if self.ended.load(Ordering::Relaxed) || !inline::lock(shared, slot) {
-            self.ordinary(shared, lease, system);
+        let fate = if self.ended.load(Ordering::Relaxed) {
+            Some(Fate::Ended)
+        } else {
+            // A thread that still writes may do so to this flow only.
+            (!inline::lock(shared, slot)).then_some(Fate::Busy)
+        };
+        if let Some(fate) = fate {
+            self.end_with_near(shared, lease, fate, system);
             system.close(near);
             return;
         }
@@ -246,9 +255,13 @@ impl Book {
 
     /// The flow ends with its near socket, which is the caller's, now or some time later.
     pub fn ordinary(&self, shared: &impl Shared, lease: Lease, system: &impl System) {
+        self.end_with_near(shared, lease, Fate::Ordinary, system);
+    }
+
+    fn end_with_near(&self, shared: &impl Shared, lease: Lease, fate: Fate, system: &impl System) {
         let slot = lease.0;
         word::ordinary(shared.word(slot));
-        system.count(Fate::Ordinary);
+        system.count(fate);
         self.pending.insert(slot);
     }
 

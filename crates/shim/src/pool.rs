@@ -63,6 +63,8 @@ impl System for Calls {
             Fate::Unread => Counter::PairsUnread,
             Fate::Killed => Counter::PairsKilled,
             Fate::Trimmed => Counter::PairsTrimmed,
+            Fate::Busy => Counter::PairsBusy,
+            Fate::Ended => Counter::PairsAbandoned,
             // Counted by its reason.
             Fate::Ordinary => return,
         };

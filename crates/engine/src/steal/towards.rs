@@ -122,7 +122,7 @@ impl System for Towards {
         let counter = match fate {
             Fate::Dirty => &stats.pairs_dirty,
             Fate::Unread => &stats.pairs_unread,
-            Fate::Ordinary => &stats.pairs_ordinary,
+            Fate::Ordinary | Fate::Busy | Fate::Ended => &stats.pairs_ordinary,
             Fate::Killed => &stats.pairs_killed,
             Fate::Trimmed => &stats.pairs_trimmed,
         };
