@@ -6,51 +6,9 @@ use std::collections::BTreeSet;
 use modnet_abi::pool::{CLOSED, DIRTY, DONE, FREE, ORDINARY};
 
 use super::*;
-use crate::atomic::{AtomicU32, AtomicU64};
+use crate::atomic::AtomicU32;
 use crate::inline::No;
-use crate::shared::WORDS;
-
-struct Page {
-    bell: AtomicU32,
-    closed: Vec<AtomicU64>,
-    words: Vec<AtomicU32>,
-    taken: Vec<AtomicU32>,
-    heard: Vec<AtomicU32>,
-    areas: Vec<AtomicU32>,
-    stamps: Vec<AtomicU32>,
-    fillings: Vec<AtomicU32>,
-    readings: Vec<AtomicU32>,
-}
-
-impl Shared for Page {
-    fn bell(&self) -> &AtomicU32 {
-        &self.bell
-    }
-    fn closed(&self, place: usize) -> &AtomicU64 {
-        &self.closed[place]
-    }
-    fn word(&self, slot: usize) -> &AtomicU32 {
-        &self.words[slot]
-    }
-    fn taken(&self, slot: usize) -> &AtomicU32 {
-        &self.taken[slot]
-    }
-    fn heard(&self, slot: usize) -> &AtomicU32 {
-        &self.heard[slot]
-    }
-    fn area(&self, slot: usize) -> &AtomicU32 {
-        &self.areas[slot]
-    }
-    fn stamp(&self, slot: usize) -> &AtomicU32 {
-        &self.stamps[slot]
-    }
-    fn filling(&self, slot: usize) -> &AtomicU32 {
-        &self.fillings[slot]
-    }
-    fn reading(&self, slot: usize) -> &AtomicU32 {
-        &self.readings[slot]
-    }
-}
+use crate::memory::Memory;
 
 /// Descriptors that are open, those with bytes in them, and what was counted.
 #[derive(Default)]
@@ -85,24 +43,17 @@ impl System for Kernel {
 
 struct Client {
     book: Book,
-    page: Page,
+    page: Memory,
     kernel: Kernel,
     next: i32,
 }
 
 impl Client {
     fn new() -> Self {
-        let page = Page {
-            bell: AtomicU32::new(0),
-            closed: (0..WORDS).map(|_| AtomicU64::new(0)).collect(),
-            words: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            taken: (0..SLOTS).map(|_| AtomicU32::new(7)).collect(),
-            heard: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            areas: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            stamps: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            fillings: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-            readings: (0..SLOTS).map(|_| AtomicU32::new(0)).collect(),
-        };
+        let page = Memory::default();
+        for slot in &page.slots {
+            slot.taken.store(7, Ordering::Relaxed);
+        }
         Self { book: Book::new(), page, kernel: Kernel::default(), next: 100 }
     }
 
@@ -122,7 +73,7 @@ impl Client {
     }
 
     fn word(&self, slot: u32) -> &AtomicU32 {
-        &self.page.words[slot as usize]
+        self.page.word(slot as usize)
     }
 
     fn bits(&self, slot: u32) -> u32 {
@@ -405,10 +356,10 @@ fn who_counts_asks_nobody_what_was_read() {
         let (lease, near, is_new) = client.begin();
         let slot = lease.slot() as usize;
         if is_new {
-            assert_eq!(client.page.taken[slot].load(Ordering::Relaxed), 0, "another pair's count");
+            assert_eq!(client.page.taken(slot).load(Ordering::Relaxed), 0, "another pair's count");
         }
         // The module has read 5 of 5, 5 of 9, 10 of 10; the kernel would say the contrary.
-        client.page.taken[slot].store(if written == 10 { 10 } else { 5 }, Ordering::Relaxed);
+        client.page.taken(slot).store(if written == 10 { 10 } else { 5 }, Ordering::Relaxed);
         if written != 9 {
             client.kernel.unread.borrow_mut().insert(near);
         }
@@ -416,7 +367,7 @@ fn who_counts_asks_nobody_what_was_read() {
         client.book.close(&client.page, lease, near, Some(tally), &client.kernel);
         assert_eq!(*client.kernel.rings.borrow(), rings, "{written} written");
         assert!(word::is_closed(client.word(slot as u32)) && word::is_counted(client.word(slot as u32)));
-        assert_eq!(client.page.heard[slot].load(Ordering::Relaxed), 3);
+        assert_eq!(client.page.heard(slot).load(Ordering::Relaxed), 3);
         client.page.bell.store(0, Ordering::Relaxed);
         client.kernel.unread.borrow_mut().clear();
         word::done(client.word(slot as u32));
@@ -469,7 +420,7 @@ fn a_slot_in_whose_area_a_thread_writes_gets_no_other_flow() {
     let mut client = Client::new();
     let (lease, near, _) = client.begin();
     let slot = lease.slot();
-    let begin = |page: &Page| inline::begin(page, slot as usize, 5, 0, || false);
+    let begin = |page: &Memory| inline::begin(page, slot as usize, 5, 0, || false);
     let room = begin(&client.page).unwrap();
     assert_eq!(begin(&client.page).err(), Some(No::Busy), "one at a time");
     client.close(lease, near);

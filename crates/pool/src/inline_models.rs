@@ -3,21 +3,19 @@
 //! A write is a number; each thread of the client counts its own up. The socket is a list behind a lock, as in [`crate::models`]; the area's
 //! bytes are such a list. After all threads have stopped the module works off what has woken it: what it has not got then would be lost.
 
-use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::inline::{self, No};
+use crate::memory::{HasMemory, Memory};
 use crate::shared::Shared;
 use crate::{bell, word};
 
 /// One slot, its socket, its area, and what wakes the module.
 #[derive(Default)]
 struct World {
-    bell: AtomicU32,
-    closed: AtomicU64,
-    /// word, taken, heard, area, stamp, filling, reading.
-    words: [AtomicU32; 7],
+    memory: Memory,
     area: Mutex<[u32; 4]>,
     socket: Mutex<Vec<u32>>,
     unread: AtomicUsize,
@@ -27,33 +25,9 @@ struct World {
     rung: AtomicBool,
 }
 
-impl Shared for World {
-    fn bell(&self) -> &AtomicU32 {
-        &self.bell
-    }
-    fn closed(&self, _: usize) -> &AtomicU64 {
-        &self.closed
-    }
-    fn word(&self, _: usize) -> &AtomicU32 {
-        &self.words[0]
-    }
-    fn taken(&self, _: usize) -> &AtomicU32 {
-        &self.words[1]
-    }
-    fn heard(&self, _: usize) -> &AtomicU32 {
-        &self.words[2]
-    }
-    fn area(&self, _: usize) -> &AtomicU32 {
-        &self.words[3]
-    }
-    fn stamp(&self, _: usize) -> &AtomicU32 {
-        &self.words[4]
-    }
-    fn filling(&self, _: usize) -> &AtomicU32 {
-        &self.words[5]
-    }
-    fn reading(&self, _: usize) -> &AtomicU32 {
-        &self.words[6]
+impl HasMemory for World {
+    fn memory(&self) -> &Memory {
+        &self.memory
     }
 }
 

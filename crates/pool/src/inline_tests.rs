@@ -3,51 +3,17 @@
 use modnet_abi::pool::{CLOSED, DIRTY, ORDINARY};
 
 use super::*;
-use crate::atomic::{AtomicU32, AtomicU64};
+use crate::memory::Memory;
 
 const SLOT: usize = 3;
 
-/// word, taken, heard, area, stamp, filling, reading, bell.
-#[derive(Default)]
-struct Page([AtomicU32; 8], AtomicU64);
-
-impl Shared for Page {
-    fn word(&self, _: usize) -> &AtomicU32 {
-        &self.0[0]
-    }
-    fn taken(&self, _: usize) -> &AtomicU32 {
-        &self.0[1]
-    }
-    fn heard(&self, _: usize) -> &AtomicU32 {
-        &self.0[2]
-    }
-    fn area(&self, _: usize) -> &AtomicU32 {
-        &self.0[3]
-    }
-    fn stamp(&self, _: usize) -> &AtomicU32 {
-        &self.0[4]
-    }
-    fn filling(&self, _: usize) -> &AtomicU32 {
-        &self.0[5]
-    }
-    fn reading(&self, _: usize) -> &AtomicU32 {
-        &self.0[6]
-    }
-    fn bell(&self) -> &AtomicU32 {
-        &self.0[7]
-    }
-    fn closed(&self, _: usize) -> &AtomicU64 {
-        &self.1
-    }
-}
-
-fn put(page: &Page, count: usize, written: u32) -> Result<usize, No> {
+fn put(page: &Memory, count: usize, written: u32) -> Result<usize, No> {
     let room = begin(page, SLOT, count, written, || false)?;
     let at = room.at();
     room.publish(page, count).map(|()| at)
 }
 
-fn read(page: &Page, before: u32, count: u32) {
+fn read(page: &Memory, before: u32, count: u32) {
     enter(page, SLOT);
     page.taken(SLOT).store(before + count, Ordering::Relaxed);
     leave(page, SLOT);
@@ -55,7 +21,7 @@ fn read(page: &Page, before: u32, count: u32) {
 
 #[test]
 fn what_was_put_there_is_taken_once() {
-    let page = Page::default();
+    let page = Memory::default();
     assert_eq!((put(&page, 10, 0), put(&page, 5, 0)), (Ok(0), Ok(10)));
     assert_eq!((take(&page, SLOT), take(&page, SLOT)), (Some(15), None));
     assert_eq!(put(&page, 1, 0), Err(No::Busy), "the module is copying");
@@ -65,7 +31,7 @@ fn what_was_put_there_is_taken_once() {
 
 #[test]
 fn only_what_follows_everything_in_the_socket_goes_there() {
-    let page = Page::default();
+    let page = Memory::default();
     assert_eq!(put(&page, 1, 4), Err(No::Unread), "four bytes are on their way");
     read(&page, 0, 4);
     assert_eq!(begin(&page, SLOT, 1, 4, || true).err(), Some(No::Unread), "so says the kernel");
@@ -81,7 +47,7 @@ fn only_what_follows_everything_in_the_socket_goes_there() {
 
 #[test]
 fn what_the_module_has_taken_meanwhile_is_not_added_to() {
-    let page = Page::default();
+    let page = Memory::default();
     put(&page, 10, 0).unwrap();
     let room = begin(&page, SLOT, 1, 0, || false).unwrap();
     assert_eq!(take(&page, SLOT), Some(10));
@@ -93,7 +59,7 @@ fn what_the_module_has_taken_meanwhile_is_not_added_to() {
 #[test]
 fn a_flow_that_ends_gets_nothing_there() {
     for bits in [CLOSED, ORDINARY, DIRTY] {
-        let page = Page::default();
+        let page = Memory::default();
         page.word(SLOT).store(bits, Ordering::Relaxed);
         assert_eq!(put(&page, 1, 0), Err(No::Busy));
     }
@@ -101,7 +67,7 @@ fn a_flow_that_ends_gets_nothing_there() {
 
 #[test]
 fn a_module_that_wants_nothing_there_gets_nothing() {
-    let page = Page::default();
+    let page = Memory::default();
     assert!(shut(&page, SLOT) && shut(&page, SLOT));
     assert_eq!((put(&page, 1, 0), take(&page, SLOT)), (Err(No::Busy), None));
     free(&page, SLOT);
@@ -114,7 +80,7 @@ fn a_module_that_wants_nothing_there_gets_nothing() {
 
 #[test]
 fn a_slot_without_an_area_has_none() {
-    let page = Page::default();
+    let page = Memory::default();
     assert!(begin(&page, AREAS, 1, 0, || false).is_err() && take(&page, AREAS).is_none());
     assert!(
         shut(&page, AREAS) && lock(&page, AREAS) && !is_full(&page, AREAS) && !goes_before(&page, AREAS, 0)
@@ -123,7 +89,7 @@ fn a_slot_without_an_area_has_none() {
 
 #[test]
 fn rubbish_is_bounded() {
-    let page = Page::default();
+    let page = Memory::default();
     for rubbish in [LENGTH, AREA_BYTES as u32 + 1, u32::MAX, TAKING | 7] {
         page.area(SLOT).store(rubbish, Ordering::Relaxed);
         assert_eq!(put(&page, 1, 0), Err(No::Busy), "{rubbish}");

@@ -48,6 +48,8 @@ pub mod book;
 pub mod inline;
 #[cfg(all(test, loom))]
 mod inline_models;
+#[cfg(test)]
+mod memory;
 #[cfg(all(test, loom))]
 mod models;
 pub mod set;

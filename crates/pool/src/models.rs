@@ -5,12 +5,13 @@
 //! carry its number. After both threads have stopped, whatever woke the module is worked off: what is not over
 //! then would wait for ever.
 
-use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
 use crate::book::{Book, Fate, Lease, System, Tally};
-use crate::shared::{Shared, SLOTS};
+use crate::memory::{HasMemory, Memory};
+use crate::shared::Shared;
 use crate::{bell, word};
 use modnet_abi::pool::{DONE, FREE};
 
@@ -44,15 +45,7 @@ impl Way {
 /// Shared memory, one pair, and what wakes the module.
 struct World {
     counts: bool,
-    bell: AtomicU32,
-    closed: AtomicU64,
-    words: [AtomicU32; SLOTS],
-    taken: [AtomicU32; SLOTS],
-    heard: [AtomicU32; SLOTS],
-    areas: [AtomicU32; SLOTS],
-    stamps: [AtomicU32; SLOTS],
-    fillings: [AtomicU32; SLOTS],
-    readings: [AtomicU32; SLOTS],
+    memory: Memory,
     out: Way,
     back: Way,
     event: AtomicBool,
@@ -71,15 +64,7 @@ impl World {
     fn whose_client(counts: bool) -> Arc<Self> {
         Arc::new(Self {
             counts,
-            bell: AtomicU32::new(0),
-            closed: AtomicU64::new(0),
-            words: core::array::from_fn(|_| AtomicU32::new(0)),
-            taken: core::array::from_fn(|_| AtomicU32::new(0)),
-            heard: core::array::from_fn(|_| AtomicU32::new(0)),
-            areas: core::array::from_fn(|_| AtomicU32::new(0)),
-            stamps: core::array::from_fn(|_| AtomicU32::new(0)),
-            fillings: core::array::from_fn(|_| AtomicU32::new(0)),
-            readings: core::array::from_fn(|_| AtomicU32::new(0)),
+            memory: Memory::default(),
             out: Way::new(),
             back: Way::new(),
             event: AtomicBool::new(false),
@@ -103,33 +88,9 @@ impl World {
     }
 }
 
-impl Shared for World {
-    fn bell(&self) -> &AtomicU32 {
-        &self.bell
-    }
-    fn closed(&self, _place: usize) -> &AtomicU64 {
-        &self.closed
-    }
-    fn word(&self, slot: usize) -> &AtomicU32 {
-        &self.words[slot]
-    }
-    fn taken(&self, slot: usize) -> &AtomicU32 {
-        &self.taken[slot]
-    }
-    fn heard(&self, slot: usize) -> &AtomicU32 {
-        &self.heard[slot]
-    }
-    fn area(&self, slot: usize) -> &AtomicU32 {
-        &self.areas[slot]
-    }
-    fn stamp(&self, slot: usize) -> &AtomicU32 {
-        &self.stamps[slot]
-    }
-    fn filling(&self, slot: usize) -> &AtomicU32 {
-        &self.fillings[slot]
-    }
-    fn reading(&self, slot: usize) -> &AtomicU32 {
-        &self.readings[slot]
+impl HasMemory for World {
+    fn memory(&self) -> &Memory {
+        &self.memory
     }
 }
 
@@ -300,7 +261,7 @@ fn no_close_is_lost_where(counts: bool) {
         book.close(&*world, lease, NEAR, tally(counts, 1), &*world);
         let mut module = module.join().unwrap();
         module.work_off(&world);
-        assert_eq!((module.ended, world.words[0].load(Ordering::Relaxed)), (vec![1], DONE));
+        assert_eq!((module.ended, world.word(0).load(Ordering::Relaxed)), (vec![1], DONE));
     });
 }
 
@@ -337,7 +298,7 @@ fn a_pair_is_used_again_only_when_it_is_clean() {
             book.end(&*world);
             module.work_off(&world);
             assert_eq!(world.near_closed.load(Ordering::Relaxed), 1);
-            assert!(module.left_closed || world.words[0].load(Ordering::Relaxed) == DONE);
+            assert!(module.left_closed || world.word(0).load(Ordering::Relaxed) == DONE);
         });
     }
 }
@@ -367,7 +328,7 @@ fn the_networks_end_and_the_applications_close_agree_who_was_first() {
         let again = book.take(&*world, &*world).unwrap();
         assert_eq!(again.near.is_some(), !module.dirty);
         // A slot that came back begins with nothing set.
-        assert_eq!(world.words[again.lease.slot() as usize].load(Ordering::Relaxed), 0);
+        assert_eq!(world.word(again.lease.slot() as usize).load(Ordering::Relaxed), 0);
     });
 }
 
@@ -416,7 +377,7 @@ fn a_client_that_dies_at_any_step_leaves_no_flow_behind() {
             let mut module = module.join().unwrap();
             module.work_off(&world);
             assert_eq!((module.ended.len(), module.left_closed), (1, true));
-            assert_ne!(world.words[0].load(Ordering::Relaxed) & FREE, 0);
+            assert_ne!(world.word(0).load(Ordering::Relaxed) & FREE, 0);
         });
     }
 }
