@@ -140,7 +140,8 @@ impl Worker {
         }
         let app_gone = flow.machine.left_is_gone();
         if flow.right_is_tcp {
-            // An application that closes by word has no SO_LINGER on the real socket.
+            // An application that closes by word has no SO_LINGER on the real socket that a hook has seen; to ask costs each flow
+            // a call. One that no hook saw makes the close below wait: docs/decisions/04-end-of-a-flow.md.
             let pair = flow.pair.and_then(|pair| self.pairs.get_mut(pair));
             let in_order = flow.origin().position == 0 && pair.is_some_and(|pair| pair.is_closed());
             let linger = if in_order { None } else { sock::linger(&flow.right) };
