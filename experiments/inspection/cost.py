@@ -50,10 +50,9 @@ _TRIPS = 3
 
 def main() -> None:
     """Measures and prints."""
-    parser = cli.parser("inspection.cost", "What does inspection cost a server, in CPU time per request?")
-    asked = {"rounds": (1.0, "rounds of each cell"), "seconds": (0.2, "of one variant in a round")}
-    cli.add_numbers(parser, _FULL, asked)
-    runner.run(parser, _measure, _show)
+    rounds.main(
+        "cost", "What does inspection cost a server, in CPU time per request?", (_FULL, 0.2), _measure, _show
+    )
 
 
 def _show(report: Report, _: None) -> None:

@@ -1,17 +1,19 @@
-"""What cost.py and watched.py have in common: nginx behind modules, Figure 3's client, rows.
+"""What cost.py and watched.py have in common: the command line, nginx behind modules, Figure 3 clients, rows.
 
 It must not compare.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 from experiments import net
-from experiments.common import servers, stats
+from experiments.common import cli, runner, servers, stats
+from experiments.common.report import Report
 from experiments.common.servers import Server
 from experiments.fig03.measure import ORIGIN, Bench, Sample, write_data
 from experiments.fig03.plan import Cell
@@ -21,6 +23,21 @@ Found: TypeAlias = dict[Cell, dict[str, list[Sample]]]
 """Samples by cell and variant."""
 CELLS = (Cell("1KB", "keep", "unshaped"), Cell("100B", "new", "unshaped"))
 TOOLS = [["nginx", "-v"], ["wrk", "-v"]]
+
+
+def main(
+    name: str,
+    question: str,
+    usual: tuple[runner.Length, float],
+    measure: Callable[[argparse.Namespace], tuple[Report, None]],
+    show: Callable[[Report, None], None],
+) -> None:
+    """Measures and prints. `usual`: how long, and the fewest seconds that a sample may have."""
+    parser = cli.parser(f"inspection.{name}", question)
+    length, least = usual
+    asked = {"rounds": (1.0, "rounds of each cell"), "seconds": (least, "of one variant in a round")}
+    cli.add_numbers(parser, length, asked)
+    runner.run(parser, measure, show)
 
 
 @contextlib.contextmanager

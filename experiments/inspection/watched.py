@@ -48,10 +48,7 @@ _LOOK_S = 0.5
 
 def main() -> None:
     """Measures and prints."""
-    parser = cli.parser("inspection.watched", "What does `modnet top` cost a loaded server?")
-    asked = {"rounds": (1.0, "rounds of each cell"), "seconds": (1.0, "of one variant in a round")}
-    cli.add_numbers(parser, _FULL, asked)
-    runner.run(parser, _measure, _show)
+    rounds.main("watched", "What does `modnet top` cost a loaded server?", (_FULL, 1.0), _measure, _show)
 
 
 def _show(report: Report, _: None) -> None:
