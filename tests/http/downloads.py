@@ -26,7 +26,7 @@ _PIECE = 65536
 _SOURCE_S = 1.5e-9
 """What Apache, PHP and the kernel take for a byte of the report, on the same processor."""
 _ASK_S = 0.00006
-_WORTH, _OVERDUE, _EVERY_S = 25, 10, 0.01
+_WORTH, _LATE, _OVERDUE, _EVERY_S = 60, 10, 20, 0.01
 """As `crates/python/src/http/body.rs` asks."""
 _READ = 4
 """Pieces of one read; the next comes when all of it was given to the kernel."""
@@ -164,9 +164,10 @@ class Body:
         """One piece; the processor's seconds that it took."""
         costs, sizes = _TYPICAL["gzip"]
         took, self.now_s = 0.0, now_s
-        waited, worked = now_s - self.asked_s, self.seconds - self.seconds_then
+        waited, worth = (now_s - self.asked_s) / _EVERY_S, (self.seconds - self.seconds_then) / _ASK_S
         if self.asked_s < 0 or (
-            waited >= _EVERY_S and (worked >= _WORTH * _ASK_S or waited >= _OVERDUE * _EVERY_S)
+            waited >= 1
+            and (worth >= _WORTH or (waited >= _LATE and worth >= _WORTH / 2) or waited >= _OVERDUE)
         ):
             self.level = policy(self, self)
             self.asked_s, self.seconds_then, took = now_s, self.seconds, _ASK_S
