@@ -18,7 +18,7 @@ pub const AREAS: usize = 256;
 /// Bytes of an area: a header and a small file; what is larger costs more to copy than a call does.
 pub const AREA_BYTES: usize = 16 * 1024;
 /// What the module writes into [`PoolPage::accepted`]; changes with every change of layout or meaning.
-pub const ACCEPTED: u32 = 3;
+pub const ACCEPTED: u32 = 4;
 
 /// Client: nothing more will be written into the pair or read from it.
 pub const CLOSED: u32 = 1;
@@ -30,7 +30,7 @@ pub const DIRTY: u32 = 4;
 pub const DONE: u32 = 8;
 /// Module: left is closed; the slot may get a new pair.
 pub const FREE: u32 = 16;
-/// Client, with [`CLOSED`]: it has said in [`Slot::heard`] how much it has read.
+/// Client, with [`CLOSED`]: it has said in [`Slot::heard`] how much it has read, and in [`Slot::sent`] how much it has written.
 pub const COUNTED: u32 = 32;
 
 /// Module, in [`Slot::area`]: it is reading, or wants nothing there.
@@ -57,6 +57,8 @@ pub struct Slot {
     pub taken: AtomicU32,
     /// Client: bytes read from near, said before it closes with [`COUNTED`].
     pub heard: AtomicU32,
+    /// Client: bytes written to near, said likewise.
+    pub sent: AtomicU32,
     /// What is in the pair's [`Area`]: [`TAKING`], [`LENGTH`]. 0: nothing.
     pub area: AtomicU32,
     /// Client: how many bytes of the socket come before those in the area.

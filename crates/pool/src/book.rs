@@ -234,6 +234,7 @@ impl Book {
         }
         if let Some(tally) = tally {
             shared.heard(slot).store(tally.read, Ordering::Relaxed);
+            shared.sent(slot).store(tally.written, Ordering::Relaxed);
         }
         if word::close(shared.word(slot), tally.is_some()) {
             let is_unread = inline::is_full(shared, slot)

@@ -24,8 +24,8 @@
 //! rings ([`bell`]).
 //!
 //! What was read, the kernel tells (SIOCOUTQ), or memory: the module adds what it reads of left to `taken`, and a client that
-//! counts what it reads of near says so with `COUNTED` and `heard` ([`book::Tally`]). A module towards the next one counts, so that
-//! two look-ups in the kernel a flow are none; the shim cannot, since not every read goes through it. Where either process dies the kernel hangs the sockets up, which needs no word.
+//! counts what it reads of near and writes to it says so with `COUNTED`, `heard` and `sent` ([`book::Tally`]). A module towards the next one
+//! counts, so that three look-ups in the kernel a flow are none; the shim cannot, since not every read goes through it. Where either process dies the kernel hangs the sockets up, which needs no word.
 //!
 //! | file | holds |
 //! | --- | --- |

@@ -9,6 +9,7 @@ pub struct Slot {
     pub word: AtomicU32,
     pub taken: AtomicU32,
     pub heard: AtomicU32,
+    pub sent: AtomicU32,
     area: AtomicU32,
     stamp: AtomicU32,
     filling: AtomicU32,
@@ -56,6 +57,9 @@ impl<T: HasMemory> Shared for T {
     }
     fn heard(&self, slot: usize) -> &AtomicU32 {
         &self.memory().slots[slot].heard
+    }
+    fn sent(&self, slot: usize) -> &AtomicU32 {
+        &self.memory().slots[slot].sent
     }
     fn area(&self, slot: usize) -> &AtomicU32 {
         &self.memory().slots[slot].area

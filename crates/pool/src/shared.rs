@@ -31,6 +31,8 @@ pub trait Shared {
     fn taken(&self, slot: usize) -> &AtomicU32;
     /// How many bytes the client has read of it.
     fn heard(&self, slot: usize) -> &AtomicU32;
+    /// How many bytes the client has written to it.
+    fn sent(&self, slot: usize) -> &AtomicU32;
     /// What is in a slot's area.
     fn area(&self, slot: usize) -> &AtomicU32;
     /// How many bytes of its socket come before that.
@@ -57,6 +59,9 @@ impl Shared for modnet_abi::pool::PoolPage {
     }
     fn heard(&self, slot: usize) -> &AtomicU32 {
         &self.slots[slot].heard
+    }
+    fn sent(&self, slot: usize) -> &AtomicU32 {
+        &self.slots[slot].sent
     }
     fn area(&self, slot: usize) -> &AtomicU32 {
         &self.slots[slot].area

@@ -42,6 +42,8 @@ pub struct Pair {
     closed: bool,
     /// Closed, with bytes unread that were meant for the application.
     unread: bool,
+    /// Closed by a client that counts: bytes that it has written to its end in all.
+    sent: Option<u32>,
     /// The word says so: the flow ends the ordinary way.
     dirty: bool,
     /// The network's end was shown.
@@ -86,6 +88,7 @@ impl Pair {
             hung_up,
             closed,
             unread,
+            sent: None,
             dirty,
             shown,
             taken,
@@ -120,6 +123,7 @@ impl Pair {
     pub fn begin(&mut self, flow: u64) -> Option<Ready> {
         self.flow = Some(flow);
         (self.closed, self.unread, self.dirty) = (false, false, false);
+        self.sent = None;
         let early = std::mem::take(&mut self.early);
         let closed = self.heed();
         match closed {
@@ -153,6 +157,7 @@ impl Pair {
         }
         self.closed = true;
         self.unread = if word::is_counted(seat.word()) {
+            self.sent = Some(seat.page.sent(seat.slot).load(Ordering::Relaxed));
             seat.page.heard(seat.slot).load(Ordering::Relaxed) != self.given
         } else {
             sock::unsent(self.left.as_fd()).is_none_or(|count| count > 0)
@@ -172,6 +177,11 @@ impl Pair {
     /// Whether the client has closed by word.
     pub fn is_closed(&self) -> bool {
         self.closed
+    }
+
+    /// Whether it has, and has said that the socket has no more than was read.
+    pub fn is_read(&self) -> bool {
+        self.sent == Some(self.taken)
     }
 
     /// Whether the module before, whose end is closed, has said that this was a reset.

@@ -65,6 +65,11 @@ impl Pair {
     /// Reads from the socket; and what turns out to come before what that has, first.
     fn read_socket(&mut self, into: &mut [u8]) -> Outcome {
         let before = self.taken;
+        if self.is_read() {
+            // What the kernel would say costs a call.
+            self.first.socket = false;
+            return Outcome::Again;
+        }
         if let Some(seat) = self.area() {
             inline::enter(&**seat.page, seat.slot);
         }
@@ -184,7 +189,10 @@ mod tests {
     use std::io::Write;
     use std::net::Shutdown;
     use std::os::unix::net::UnixStream;
+    use std::sync::atomic::Ordering;
     use std::sync::Arc;
+
+    use modnet_pool::{word, Shared};
 
     use super::*;
     use crate::steal::page::Page;
@@ -253,6 +261,20 @@ mod tests {
         assert!(!bytes.is_empty() && bytes.iter().all(|byte| *byte == 1));
         drop(pair);
         writer.join().unwrap();
+    }
+
+    #[test]
+    fn a_socket_of_which_the_client_says_that_nothing_is_left_is_not_asked() {
+        for (sent, bytes) in [(1, &b"last!"[..]), (0, b"last")] {
+            let (mut client, mut pair) = Client::start();
+            client.put(b"last", 0);
+            client.near.write_all(b"!").unwrap();
+            client.page.sent(0).store(sent, Ordering::Relaxed);
+            assert!(word::close(client.page.word(0), true));
+            assert!(pair.heed().is_some_and(|closed| closed.hang_up && !closed.failed));
+            reads(&mut pair, 9, bytes, 9);
+            assert_eq!(pair.read(&mut [0; 9]).0, Outcome::Again);
+        }
     }
 
     #[test]
