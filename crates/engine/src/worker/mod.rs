@@ -3,6 +3,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | [`slab`] | numbered places with generations: what an event's token names |
+//! | [`ahead`] | what a hook will look at, on its way from memory while the kernel reads |
 //! | [`conn`] | a pair (left) and a flow (right): the two objects of a connection |
 //! | [`inline`] | what is read of a pair, and small writes that no socket carries |
 //! | [`late`] | what may be revoked: how much of it the kernel is given |
@@ -21,6 +22,7 @@
 //! Flows never change their worker. Nothing here waits but epoll. Rules: a token whose generation is old is an
 //! event for somebody who has gone; a flow that has much to do gets a turn, then the others.
 
+mod ahead;
 mod conn;
 mod inline;
 mod late;

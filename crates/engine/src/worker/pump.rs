@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
+use super::ahead;
 use super::conn::{Flow, Pair};
 use super::late;
 use super::pipe::{Pipe, FIRST, WORTH};
@@ -71,6 +72,9 @@ impl Worker {
                     let mut is_short = false;
                     let mut pipe = None;
                     let appends = matches!(command, Command::Append(..));
+                    if let Some(state) = flow.state.as_deref().filter(|_| !native) {
+                        ahead::fetch(state);
+                    }
                     let outcome = if appends {
                         let now = self.started.elapsed();
                         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
@@ -372,7 +376,7 @@ impl Worker {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let Some(state) = &mut flow.state else { return };
         let verdict = hooks.opened(state, &mut orders);
-        self.settle(key, verdict, orders);
+        self.settle(key, verdict, &mut orders);
     }
 
     /// The hook on data; the length of what is now in `out`, or None: the data goes on as it is.
@@ -384,7 +388,7 @@ impl Worker {
         self.out.clear();
         let (hooks, data) = (&self.shared.hooks, &self.scratch[..count]);
         let verdict = hooks.data(state, way, data, bytes, &mut self.out, &mut orders);
-        self.settle(key, verdict, orders);
+        self.settle(key, verdict, &mut orders);
         (verdict == Verdict::Replaced).then_some(self.out.len())
     }
 
@@ -398,7 +402,7 @@ impl Worker {
         self.out.clear();
         let verdict = hooks.end(state, way, bytes, &mut self.out, &mut orders);
         flow.machine.hook_ended(way);
-        self.settle(key, verdict, orders);
+        self.settle(key, verdict, &mut orders);
         let mut last = if verdict == Verdict::Replaced { self.out.len() } else { 0 };
         if self.is_yielding(key) {
             self.take_along(key, way, true, &mut last);
@@ -423,7 +427,7 @@ impl Worker {
             self.out.clear();
             let verdict = hooks.woken(state, way, waiting, &mut self.out, &mut orders);
             let mut last = if verdict == Verdict::Replaced { self.out.len() } else { 0 };
-            self.settle(key, verdict, orders);
+            self.settle(key, verdict, &mut orders);
             if self.is_yielding(key) {
                 self.take_along(key, way, true, &mut last);
             }
@@ -438,7 +442,7 @@ impl Worker {
     }
 
     /// What a hook asked for, or what its failure brings.
-    pub(super) fn settle(&mut self, key: u64, verdict: Verdict, orders: Orders) {
+    pub(super) fn settle(&mut self, key: u64, verdict: Verdict, orders: &mut Orders) {
         let now = if orders.are_timed() { self.now() } else { 0 };
         let stats = &self.shared.receiver.stats;
         let Some(flow) = self.flows.get_mut(key) else { return };
@@ -493,7 +497,9 @@ impl Worker {
             machine.reset();
         }
         // An order that waits for the end of a yank stays.
-        if let Some(order) = orders.yielding.filter(|_| verdict != Verdict::Failed && !machine.is_reset()) {
+        if let Some(order) =
+            orders.yielding.take().filter(|_| verdict != Verdict::Failed && !machine.is_reset())
+        {
             *yielding = Some(order);
         }
     }

@@ -516,8 +516,8 @@ fn a_wake_that_is_put_off_with_every_byte_is_one_timer() {
     let worker = &mut idle.worker;
     let (key, _ends) = flow_of(worker, &runtime);
     for hours in 1..100 {
-        let orders = Orders { wake: Some(hours * 3600 * 1_000_000_000), ..Orders::default() };
-        worker.settle(key, Verdict::Same, orders);
+        let mut orders = Orders { wake: Some(hours * 3600 * 1_000_000_000), ..Orders::default() };
+        worker.settle(key, Verdict::Same, &mut orders);
     }
     let first = worker.timers.due(u64::MAX).map(|key| (key, worker.timers.is_empty()));
     assert_eq!(first, Some((key, true)));

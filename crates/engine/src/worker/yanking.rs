@@ -273,7 +273,7 @@ impl Worker {
                 format!("a module behind {name} gives nothing back now, or never: its answer is {errno}"),
             )
         })?;
-        self.settle(key, verdict, orders);
+        self.settle(key, verdict, &mut orders);
         if verdict == Verdict::Failed || out.len() > length {
             return Err(Error::new(
                 libc::EIO,
