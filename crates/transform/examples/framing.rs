@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use modnet_transform::http::filter::Filter;
-use modnet_transform::http::{Change, Connection, Head, Judge, Room, Way};
+use modnet_transform::http::{Change, Connection, Head, Judge, Request, Room, Way};
 
 /// Looks as a module with a filter does, and leaves everything as it is.
 struct Look(Filter);
@@ -12,7 +12,7 @@ impl Judge for Look {
     fn request(&mut self, _request: &mut Head, _room: Room) -> Change {
         Change::Keep
     }
-    fn response(&mut self, request: &Head, response: &mut Head, _room: Room) -> Change {
+    fn response(&mut self, request: &Request, response: &mut Head, _room: Room) -> Change {
         assert!(!self.0.wants(request, response), "nobody wants images");
         Change::Keep
     }

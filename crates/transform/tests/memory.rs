@@ -5,9 +5,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicIsize, Ordering};
 
-use modnet_transform::http::{Change, Connection, Head, Judge, Room, Way};
+use modnet_transform::http::{Change, Connection, Head, Judge, Request, Room, Way};
 
-/// Of one connection: what WAITING says (512 KB), the largest head (64 KB) in each direction, and a little.
+/// Of one connection: what `waiting::MOST` says (512 KB), the largest head (64 KB) in each direction, and a little.
 const MOST: isize = 800 << 10;
 
 struct Counting;
@@ -37,7 +37,7 @@ impl Judge for Keep {
     fn request(&mut self, _request: &mut Head, _room: Room) -> Change {
         Change::Keep
     }
-    fn response(&mut self, _request: &Head, _response: &mut Head, _room: Room) -> Change {
+    fn response(&mut self, _request: &Request, _response: &mut Head, _room: Room) -> Change {
         Change::Keep
     }
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use modnet_engine::flow::Way;
 use modnet_engine::hooks::{Opened, Orders, Verdict};
-use modnet_transform::http::{self as framer, Change, Connection, Fed, Head, Judge, Room};
+use modnet_transform::http::{self as framer, Change, Connection, Fed, Head, Judge, Request, Room};
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::body::{body, Owner};
 use super::message::{HttpRequest, HttpResponse, Wish};
-use super::module::{Asked, Counted};
+use super::module::Asked;
 use crate::flow::Flow;
 use crate::hooks;
 
@@ -90,9 +90,6 @@ pub struct Talk {
     reads_body: [bool; 2],
     /// Whether the engine tells of the end; by way. Between messages it is nobody's, and comes in one segment with the last.
     hears_end: [bool; 2],
-    /// What was counted already.
-    messages: [u64; 2],
-    truncated: u64,
     told: bool,
 }
 
@@ -115,8 +112,6 @@ impl Talk {
             seldom: false,
             reads_body: [false; 2],
             hears_end: [true; 2],
-            messages: [0; 2],
-            truncated: 0,
             told: false,
         }
     }
@@ -141,6 +136,7 @@ impl Talk {
         orders: &mut Orders,
     ) -> Verdict {
         let side = way_of(way);
+        let before = self.connection.messages();
         let mut desk = self.front.desk(bytes, orders);
         let fed = self.connection.feed(side, data, out, &mut desk);
         if desk.gave_up {
@@ -152,7 +148,9 @@ impl Talk {
             self.silence(way, out, orders);
         }
         self.collect(orders);
-        self.count();
+        let messages = self.connection.messages();
+        self.front.asked.counted.messages([messages[0] - before[0], messages[1] - before[1]]);
+        self.tell_opaque();
         self.let_pass(way, orders);
         match fed {
             Fed::Same => Verdict::Same,
@@ -245,10 +243,12 @@ impl Talk {
 
     /// A source has ended.
     pub fn end(&mut self, way: Way, out: &mut Vec<u8>, orders: &mut Orders) -> Verdict {
+        let before = self.connection.truncated();
         if self.connection.end(way_of(way), out).is_err() {
             self.broken(orders);
         }
-        self.count();
+        self.front.asked.counted.truncated(self.connection.truncated() - before);
+        self.tell_opaque();
         if out.is_empty() {
             Verdict::Same
         } else {
@@ -267,16 +267,11 @@ impl Talk {
         orders.reset = true;
     }
 
-    fn count(&mut self) {
-        let counted: &Counted = &self.front.asked.counted;
-        let messages = self.connection.messages();
-        counted.messages([messages[0] - self.messages[0], messages[1] - self.messages[1]]);
-        self.messages = messages;
-        counted.truncated(self.connection.truncated() - self.truncated);
-        self.truncated = self.connection.truncated();
+    /// Counts the flow, once, where it passes unseen.
+    fn tell_opaque(&mut self) {
         if let Some(reason) = self.connection.opaque().filter(|_| !self.told) {
             self.told = true;
-            counted.opaque(reason);
+            self.front.asked.counted.opaque(reason);
         }
     }
 }
@@ -393,14 +388,14 @@ impl Judge for Desk<'_> {
         self.change(Way::Inbound, done, request)
     }
 
-    fn response(&mut self, request: &Head, response: &mut Head, room: Room) -> Change {
+    fn response(&mut self, request: &Request, response: &mut Head, room: Room) -> Change {
         let asked = &self.front.asked;
         if !asked.response || !asked.filter.wants(request, response) {
             return Change::Keep;
         }
         let policy = self.front.policy();
         let done = self.python("response", |py, module, flow| {
-            let request = HttpRequest::new(py, request, Room::Empty)?;
+            let request = HttpRequest::new(py, &request.head(), Room::Empty)?;
             let given = Bound::new(py, HttpResponse::new(py, response, room)?)?;
             module.call_method1(intern!(py, "response"), (flow, Bound::new(py, request)?, &given))?;
             let wish = given.borrow_mut().wish.take();

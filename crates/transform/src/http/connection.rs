@@ -11,18 +11,13 @@
 //!
 //! `Expect: 100-continue` needs nothing: whether the body comes at once, late, or never, its length is what the head said.
 
-use std::collections::VecDeque;
-
 use super::body::{announce, Body, Broken, Changed, Delimited};
 use super::framing::{self, Framing};
 use super::head::{Head, Start};
 use super::lane::{Ask, Lane, Next, Stop, Way};
 use super::output::Output;
 use super::reason::Reason;
-
-/// Most requests that wait for their response, and most bytes of memory that their heads take. wrk and h2load pipeline tens;
-/// nginx serves 1000 requests on a connection.
-pub const WAITING: (usize, usize) = (1000, 512 * 1024);
+use super::waiting::{Request, Waiting};
 
 /// Whether a message's body can be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +47,7 @@ pub trait Judge {
     /// A request.
     fn request(&mut self, request: &mut Head, room: Room) -> Change;
     /// A final response.
-    fn response(&mut self, request: &Head, response: &mut Head, room: Room) -> Change;
+    fn response(&mut self, request: &Request, response: &mut Head, room: Room) -> Change;
 }
 
 /// What goes on after [`Connection::feed`].
@@ -73,17 +68,10 @@ pub struct Connection {
     truncated: u64,
 }
 
-struct Waiting {
-    request: Head,
-    upgrades: bool,
-}
-
 /// What the two directions know of each other.
 #[derive(Default)]
 struct Pairing {
-    waiting: VecDeque<Waiting>,
-    /// Of memory, that the heads in `waiting` take.
-    bytes: usize,
+    waiting: Waiting,
     opaque: Option<Reason>,
     messages: [u64; 2],
 }
@@ -200,8 +188,7 @@ impl Connection {
 impl Pairing {
     fn give_up(&mut self, reason: Reason) {
         self.opaque.get_or_insert(reason);
-        self.waiting = VecDeque::new();
-        self.bytes = 0;
+        self.waiting = Waiting::default();
     }
 }
 
@@ -219,10 +206,10 @@ impl Ask for Requests<'_, '_> {
         if let Some(reason) = pairing.opaque {
             return Err(reason);
         }
-        if pairing.waiting.back().is_some_and(|last| last.upgrades) {
+        if pairing.waiting.last().is_some_and(Request::upgrades) {
             return Err(Reason::Early);
         }
-        if pairing.waiting.len() >= WAITING.0 || pairing.bytes > WAITING.1 {
+        if pairing.waiting.is_full() {
             return Err(Reason::Pipelined);
         }
         Ok(())
@@ -249,12 +236,10 @@ impl Ask for Requests<'_, '_> {
         Ok(Next { framing, changed, last: is_tunnel })
     }
 
-    fn keep(&mut self, request: Head) {
+    fn keep(&mut self, request: &Head) {
         let pairing = &mut *self.0.pairing;
         if pairing.opaque.is_none() {
-            pairing.bytes += request.memory();
-            let upgrades = request.has("upgrade");
-            pairing.waiting.push_back(Waiting { request, upgrades });
+            pairing.waiting.push(request);
         }
     }
 }
@@ -263,7 +248,7 @@ impl Ask for Responses<'_, '_> {
     fn may_begin(&self) -> Result<(), Reason> {
         match self.0.pairing.opaque {
             Some(reason) => Err(reason),
-            None if self.0.pairing.waiting.is_empty() => Err(Reason::Unasked),
+            None if self.0.pairing.waiting.first().is_none() => Err(Reason::Unasked),
             None => Ok(()),
         }
     }
@@ -273,23 +258,22 @@ impl Ask for Responses<'_, '_> {
         if let Some(reason) = pairing.opaque {
             return Err(reason);
         }
-        let Some(waiting) = pairing.waiting.front() else { return Err(Reason::Unasked) };
+        let Some(request) = pairing.waiting.first() else { return Err(Reason::Unasked) };
         let Start::Response { status } = head.start() else { return Err(Reason::BadHead) };
         if status == 101 {
-            let reason = if waiting.upgrades { Reason::Upgraded } else { Reason::Unasked };
+            let reason = if request.upgrades() { Reason::Upgraded } else { Reason::Unasked };
             return Err(reason);
         }
         if status < 200 {
             return Ok(Next { framing: Framing::None, changed: None, last: false });
         }
-        let method = waiting.request.method();
-        if method == b"CONNECT" {
+        if request.is_connect() {
             // Refused or not: the request's direction is not looked at any more.
             return Err(Reason::Tunnel);
         }
-        let is_head = method == b"HEAD";
+        let is_head = request.is_head();
         let framing = framing::of_response(head, is_head)?;
-        let by = delimited(&waiting.request, head, framing);
+        let by = delimited(request, head, framing);
         let room = match (framing, by) {
             (Framing::None, _) if is_head && status != 204 && status != 304 => Room::Head,
             (Framing::None, _) => Room::Empty,
@@ -297,13 +281,8 @@ impl Ask for Responses<'_, '_> {
             (_, Some(_)) => Room::Body,
         };
         pairing.messages[1] += 1;
-        let Some(waiting) = pairing.waiting.pop_front() else { return Err(Reason::Unasked) };
-        pairing.bytes -= waiting.request.memory();
-        if pairing.waiting.is_empty() {
-            // The next one takes the same place: what a connection touches has to come from memory.
-            pairing.waiting.clear();
-        }
-        let changed = match (self.0.judge.response(&waiting.request, head, room), room, by) {
+        let Some(request) = pairing.waiting.pop() else { return Err(Reason::Unasked) };
+        let changed = match (self.0.judge.response(&request, head, room), room, by) {
             (Change::GiveUp, ..) => return Err(Reason::GivenUp),
             (Change::Body(body), Room::Body, Some(by)) => {
                 announce(head, by);
@@ -323,11 +302,11 @@ impl Ask for Responses<'_, '_> {
         Ok(Next { framing, changed, last: false })
     }
 
-    fn keep(&mut self, _response: Head) {}
+    fn keep(&mut self, _response: &Head) {}
 }
 
 /// How a changed body of this response would be delimited; None: it cannot be.
-fn delimited(request: &Head, response: &Head, framing: Framing) -> Option<Delimited> {
+fn delimited(request: &Request, response: &Head, framing: Framing) -> Option<Delimited> {
     if framing == Framing::Close {
         return Some(Delimited::Close);
     }
@@ -338,7 +317,7 @@ fn delimited(request: &Head, response: &Head, framing: Framing) -> Option<Delimi
     let stays = if response.minor() == 0 {
         response.lists("connection", "keep-alive")
     } else {
-        !response.lists("connection", "close") && request.lists("connection", "keep-alive")
+        !response.lists("connection", "close") && request.head().lists("connection", "keep-alive")
     };
     (!stays).then_some(Delimited::Close)
 }

@@ -3,6 +3,7 @@
 
 use super::framing::number;
 use super::head::{Head, Start};
+use super::waiting::Request;
 
 /// What a response has to be; the default wants all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,12 +20,11 @@ pub struct Filter {
 impl Filter {
     /// Whether somebody is to be asked about this response.
     #[must_use]
-    pub fn wants(&self, request: &Head, response: &Head) -> bool {
+    pub fn wants(&self, request: &Request, response: &Head) -> bool {
         let Start::Response { status } = response.start() else { return false };
         if self.plain && status == 304 {
-            let asked =
-                request.get("if-none-match").is_some_and(|tags| memchr::memmem::find(tags, b"W/").is_some());
-            return asked && response.has("etag");
+            let is_weak = |tags| memchr::memmem::find(tags, b"W/").is_some();
+            return response.has("etag") && request.head().get("if-none-match").is_some_and(is_weak);
         }
         // The cheapest question first: a number, then the type, which is compared with many.
         let length = response.get("content-length").and_then(number);
@@ -67,7 +67,7 @@ mod tests {
         let head = |text: &str, is_request| {
             Head::parse(format!("{}\r\n\r\n", text.replace('\n', "\r\n")).into_bytes(), is_request).unwrap()
         };
-        filter.wants(&head(request, true), &head(response, false))
+        filter.wants(&Request::of(&head(request, true)), &head(response, false))
     }
 
     #[test]

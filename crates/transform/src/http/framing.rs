@@ -63,22 +63,11 @@ pub fn of_response(head: &Head, is_head: bool) -> Result<Framing, Reason> {
 }
 
 fn said(head: &Head) -> Result<Said, Reason> {
-    let mut codings = head.all("transfer-encoding");
-    let mut lengths = head.all("content-length").peekable();
-    if let Some(coding) = codings.next() {
-        if lengths.peek().is_some() {
-            return Err(Reason::BothLengths);
-        }
-        if codings.next().is_some() || head.minor() == 0 {
-            return Err(Reason::TransferEncoding);
-        }
-        if coding.eq_ignore_ascii_case(b"chunked") {
-            return Ok(Said::Chunked);
-        }
-        return Ok(Said::Coded);
+    if head.has("transfer-encoding") {
+        return coded(head);
     }
     let mut length = None;
-    for value in lengths {
+    for value in head.all("content-length") {
         let one = number(value).ok_or(Reason::BadLength)?;
         if length.is_some_and(|before| before != one) {
             return Err(Reason::BadLength);
@@ -86,6 +75,20 @@ fn said(head: &Head) -> Result<Said, Reason> {
         length = Some(one);
     }
     Ok(length.map_or(Said::Nothing, Said::Length))
+}
+
+/// The same where there is a Transfer-Encoding.
+fn coded(head: &Head) -> Result<Said, Reason> {
+    if head.has("content-length") {
+        return Err(Reason::BothLengths);
+    }
+    let mut codings = head.all("transfer-encoding");
+    match (codings.next(), codings.next()) {
+        (Some(coding), None) if head.minor() == 1 => {
+            Ok(if coding.eq_ignore_ascii_case(b"chunked") { Said::Chunked } else { Said::Coded })
+        }
+        _ => Err(Reason::TransferEncoding),
+    }
 }
 
 /// Digits only: no sign, no blank, no list.

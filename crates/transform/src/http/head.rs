@@ -1,8 +1,10 @@
 //! A message's head: its bytes as they came, where its fields are in them, and what was edited.
 //!
 //! httparse reads it; what it tolerates and others do not (bare LF, a CR inside a line) is refused. A head that came whole and is
-//! plain is read in one go ([`Head::at_once`]); all others are looked at step by step ([`may_be_request`], [`end_of`],
+//! plain is read in one pass ([`plain`]); all others are looked at step by step ([`may_be_request`], [`end_of`],
 //! [`Head::parse`]), and only those steps say what is wrong with one. Lines that nobody edits are written as they came.
+
+mod plain;
 
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
@@ -15,9 +17,10 @@ pub const MOST: usize = 64 * 1024;
 const FIELDS: usize = 128;
 
 /// What the first line says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Start {
     /// A request.
+    #[default]
     Request,
     /// A response.
     Response {
@@ -77,8 +80,14 @@ impl Line {
             Self::Kept { name, .. } => (name.end - name.start) as usize,
             Self::New(field) => field.0.len(),
         };
-        length == wanted.len() && self.name(text).eq_ignore_ascii_case(wanted.as_bytes())
+        length == wanted.len() && is_same(self.name(text), wanted.as_bytes())
     }
+}
+
+/// Whether two names of one length are the same, in whatever case. Most letters are equal, which is told faster than what their small
+/// ones are.
+fn is_same(name: &[u8], wanted: &[u8]) -> bool {
+    name.iter().zip(wanted).all(|(one, two)| one == two || one ^ two == 0x20 && one.is_ascii_alphabetic())
 }
 
 /// Which lengths names have, a bit each: most fields that are asked for are not there, and no name is as long.
@@ -90,8 +99,8 @@ impl Lengths {
         1 << length.min(63)
     }
 
-    fn add(&mut self, name: &[u8]) {
-        self.0 |= Self::bit(name.len());
+    fn add(&mut self, length: usize) {
+        self.0 |= Self::bit(length);
     }
 
     fn may_have(self, name: &str) -> bool {
@@ -100,7 +109,7 @@ impl Lengths {
 }
 
 /// A head.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Head {
     bytes: Vec<u8>,
     /// `bytes` with folded lines made one, at the same places; None: nothing is folded.
@@ -185,21 +194,6 @@ pub fn may_be_response(bytes: &[u8]) -> Result<(), Reason> {
 }
 
 impl Head {
-    /// The head that `bytes` begin with, where it is plain: all of it is there, none of its lines is folded, each ends with CRLF.
-    /// None: that is not so, or is left to be found out step by step.
-    #[must_use]
-    pub fn at_once(bytes: &[u8], is_request: bool) -> Option<Self> {
-        let (head, length) = Self::read(bytes, is_request).ok()??;
-        let text = &bytes[..length];
-        // httparse lets empty lines pass, and methods that nobody has registered.
-        let begins = if is_request {
-            head.method.start == 0 && is_method(head.method.of(text))
-        } else {
-            text.starts_with(BEGIN)
-        };
-        (begins && length <= MOST && head.ends_with_crlf(text)).then(|| Self { bytes: text.to_vec(), ..head })
-    }
-
     /// Of all bytes of a head, as [`end_of`] found it.
     ///
     /// # Errors
@@ -221,7 +215,7 @@ impl Head {
             return Err(Reason::Folded);
         }
         let text = plain.as_deref().unwrap_or(&bytes);
-        let (head, _) = Self::read(text, is_request)?.ok_or(Reason::BadHead)?;
+        let head = Self::read(text, is_request)?;
         let head = Self { plain, bytes, ..head };
         if head.plain.is_some()
             && ["content-length", "transfer-encoding"].iter().any(|name| head.is_folded(name))
@@ -231,8 +225,8 @@ impl Head {
         Ok(head)
     }
 
-    /// What httparse finds, without its bytes, and how many these are; None: there are more to come.
-    fn read(text: &[u8], is_request: bool) -> Result<Option<(Self, usize)>, Reason> {
+    /// What httparse finds, without its bytes.
+    fn read(text: &[u8], is_request: bool) -> Result<Self, Reason> {
         let place = |part: &[u8]| {
             let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
             Place::new(start, start + part.len())
@@ -258,7 +252,7 @@ impl Head {
             let start = Start::Response { status: response.code.unwrap_or(0) };
             (status, start, response.version, Place::default(), Place::default(), response.headers)
         };
-        let httparse::Status::Complete(length) = status else { return Ok(None) };
+        let httparse::Status::Complete(length) = status else { return Err(Reason::BadHead) };
         if matches!(start, Start::Response { status: ..100 }) {
             return Err(Reason::BadHead);
         }
@@ -272,7 +266,7 @@ impl Head {
             } else {
                 place(field.value)
             };
-            lengths.add(field.name.as_bytes());
+            lengths.add(field.name.len());
             if let Some(Line::Kept { end, .. }) = lines.last_mut() {
                 *end = name.start;
             }
@@ -283,7 +277,7 @@ impl Head {
             Some(Line::Kept { name, .. }) => name.start,
             _ => Place::new(0, length - 2).end,
         };
-        let head = Self {
+        Ok(Self {
             start,
             minor: minor.ok_or(Reason::BadHead)?,
             first: Place { start: 0, end: first_end },
@@ -295,19 +289,7 @@ impl Head {
             edited: false,
             plain: None,
             bytes: Vec::new(),
-        };
-        Ok(Some((head, length)))
-    }
-
-    /// Whether every line of `text`, whose head this is, ends with CRLF. httparse takes a bare LF too; elsewhere in a head it
-    /// takes neither byte.
-    fn ends_with_crlf(&self, text: &[u8]) -> bool {
-        let ends = |end: u32| text[..end as usize].ends_with(b"\r\n");
-        let lines = self.lines.iter().all(|line| match line {
-            Line::Kept { end, .. } => ends(*end),
-            Line::New(_) => false,
-        });
-        lines && ends(self.first.end) && text.ends_with(b"\r\n\r\n")
+        })
     }
 
     // --- reading ---------------------------------------------------------------------------------------
@@ -406,7 +388,7 @@ impl Head {
 
     /// Adds a field at the end.
     pub fn add(&mut self, name: &str, value: &[u8]) {
-        self.lengths.add(name.as_bytes());
+        self.lengths.add(name.len());
         self.lines.push(Line::New(Box::new((name.as_bytes().to_vec(), value.to_vec()))));
         self.edited = true;
     }

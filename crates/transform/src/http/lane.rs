@@ -2,6 +2,7 @@
 //!
 //! It knows nothing of the other direction; [`super::connection`] does, and is asked for each head. Must not: hold a body.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::body::{Broken, Changed};
@@ -36,9 +37,15 @@ pub trait Ask {
     /// A head has come, which is written after the call, edited or not. An error: it is, and then whatever comes.
     fn head(&mut self, head: &mut Head) -> Result<Next, Reason>;
     /// The head is written; the lane needs it no more.
-    fn keep(&mut self, head: Head);
+    fn keep(&mut self, head: &Head);
     /// Whether the lane may begin another message.
     fn may_begin(&self) -> Result<(), Reason>;
+}
+
+thread_local! {
+    /// The head that is decided about, for all lanes of the thread: a plain one needs no memory of its own, and what many
+    /// connections take turns with is still near the processor.
+    static DESK: Cell<Option<Box<Head>>> = const { Cell::new(None) };
 }
 
 enum State {
@@ -192,10 +199,19 @@ impl Lane {
         let rest = &rest[..rest.len().min(super::head::MOST + 1)];
         let before = self.head.len();
         if before == 0 {
-            if let Some(head) = Head::at_once(rest, self.way == Way::Request) {
-                let range = *at..*at + head.as_sent().len();
-                *at = range.end;
-                return self.decided(head, range, false, out, ask);
+            let decided = DESK.with(|desk| {
+                // Whoever decides may play another connection meanwhile: then that has a head of its own.
+                let mut head = desk.take().unwrap_or_default();
+                let decided = head.read_plain(rest, self.way == Way::Request).then(|| {
+                    let range = *at..*at + head.as_sent().len();
+                    *at = range.end;
+                    self.decided(&mut head, range, false, out, ask)
+                });
+                desk.set(Some(head));
+                decided
+            });
+            if let Some(decided) = decided {
+                return decided;
             }
         }
         // Where a head begins here, its end is looked for in place: what lies behind, a body or a thousand requests, is not copied.
@@ -253,10 +269,9 @@ impl Lane {
                 let range = *at..*at + (length - before);
                 self.searched = 0;
                 let held = self.head[..before].to_vec();
-                // No larger than it is: it may wait for its response.
                 let bytes = text[..length].to_vec();
                 self.head = Vec::new();
-                let head = match Head::parse(bytes, self.way == Way::Request) {
+                let mut head = match Head::parse(bytes, self.way == Way::Request) {
                     Ok(head) => head,
                     Err(reason) => {
                         self.head = held;
@@ -264,7 +279,7 @@ impl Lane {
                     }
                 };
                 *at = range.end;
-                self.decided(head, range, before > 0, out, ask)
+                self.decided(&mut head, range, before > 0, out, ask)
             }
         }
     }
@@ -272,13 +287,13 @@ impl Lane {
     /// All of a head is there, its last bytes in `range` of the input, others perhaps `held` back: it is decided about.
     fn decided(
         &mut self,
-        mut head: Head,
+        head: &mut Head,
         range: Range<usize>,
         held: bool,
         out: &mut Output<'_>,
         ask: &mut dyn Ask,
     ) -> Result<(), Stop> {
-        let next = ask.head(&mut head);
+        let next = ask.head(head);
         if self.hold && (head.is_edited() || held) {
             out.put(&head.written());
         } else {

@@ -1,7 +1,7 @@
 //! One connection's HTTP/1.x messages: found in its bytes, shown to whoever decides, changed on the way.
 //!
 //! Sans-I/O: [`Connection::feed`] takes what came from one end and appends what goes to the other; [`Judge`] is asked once
-//! for each head. Message framing follows RFC 9112; heads are parsed by httparse, with what it tolerates refused.
+//! for each head. Message framing follows RFC 9112; plain heads are read here, others by httparse, with what it tolerates refused.
 //!
 //! | file | holds |
 //! | --- | --- |
@@ -14,6 +14,7 @@
 //! | [`body`] | a changed body, and its new framing |
 //! | [`reason`] | why bytes are passed without being looked at |
 //! | [`output`] | what goes on, without a copy while nothing was changed |
+//! | [`waiting`] | requests that wait for their response |
 //!
 //! Rules:
 //! - What nobody changed goes on byte for byte, in its own order and case, however it was cut.
@@ -22,7 +23,7 @@
 //! - What cannot be HTTP is passed on at once, never held until more comes.
 //! - A changed body whose source is cut short ends without its terminator, so that the receiver notices.
 //! - Memory: a head of at most [`head::MOST`] each way, the heads of requests that wait for their response
-//!   ([`connection::WAITING`]), trailers as long as a head, and what a changed body's transform keeps.
+//!   ([`waiting::MOST`]), trailers as long as a head, and what a changed body's transform keeps.
 
 pub mod body;
 pub mod chunked;
@@ -35,9 +36,11 @@ pub mod output;
 pub mod reason;
 #[cfg(test)]
 mod tests;
+pub mod waiting;
 
 pub use body::{Body, Broken};
 pub use connection::{Change, Connection, Fed, Judge, Room};
 pub use head::Head;
 pub use lane::Way;
 pub use reason::Reason;
+pub use waiting::Request;

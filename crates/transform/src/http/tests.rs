@@ -1,6 +1,6 @@
 //! Exchanges played through: what goes on, what is seen, when the framer steps aside.
 
-use super::{Body, Broken, Change, Connection, Fed, Head, Judge, Reason, Room, Way};
+use super::{Body, Broken, Change, Connection, Fed, Head, Judge, Reason, Request, Room, Way};
 
 /// Makes bodies of responses capitals and adds a field, where `wanted`; notes what it is asked.
 #[derive(Default)]
@@ -34,9 +34,9 @@ impl Judge for Clerk {
         self.seen.push(String::from_utf8_lossy(request.first_line()).into());
         Change::Keep
     }
-    fn response(&mut self, request: &Head, response: &mut Head, room: Room) -> Change {
+    fn response(&mut self, request: &Request, response: &mut Head, room: Room) -> Change {
         let line = String::from_utf8_lossy(response.first_line()).into_owned();
-        self.seen.push(format!("{} for {} {room:?}", line, String::from_utf8_lossy(request.target())));
+        self.seen.push(format!("{} for {} {room:?}", line, String::from_utf8_lossy(request.head().target())));
         if !self.wanted {
             return Change::Keep;
         }
@@ -276,12 +276,18 @@ fn folded_lines_stay_as_they_are_and_read_as_one() {
 }
 
 #[test]
-fn a_plain_head_is_read_at_once_and_no_other() {
-    let read = |text: &[u8], is_request| Head::at_once(text, is_request).map(|head| head.as_sent().len());
+fn a_plain_head_is_read_in_one_pass_and_no_other() {
+    let read = |text: &[u8], is_request| {
+        let mut head = Head::default();
+        head.read_plain(text, is_request).then(|| head.as_sent().len())
+    };
     assert_eq!(read(&[ASKED, b"GET"].concat(), true), Some(ASKED.len()));
     let plain = b"HTTP/1.1 200 OK\r\nX:\r\nY: 1 \r\n\r\n";
     assert_eq!(read(&[&plain[..], b"body"].concat(), false), Some(plain.len()));
-    let head = Head::at_once(plain, false).unwrap();
+    // Whatever it was before.
+    let mut head = Head::parse(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n".to_vec(), true).unwrap();
+    head.add("Y", b"2");
+    assert!(head.read_plain(plain, false) && !head.is_edited() && head.method().is_empty());
     assert!(head.fields().eq([(&b"X"[..], &b""[..]), (b"Y", b"1")]));
     for (text, is_request) in [
         (&ASKED[..ASKED.len() - 1], true),
@@ -413,7 +419,7 @@ fn a_doubtful_request_lets_a_body_under_way_end_in_order() {
 #[test]
 fn more_requests_than_are_kept_pass() {
     let mut talk = Talk::new(true);
-    let many = ASKED.repeat(super::connection::WAITING.0 + 1);
+    let many = ASKED.repeat(super::waiting::MOST.0 + 1);
     talk.ask(&many);
     assert_eq!(talk.connection.opaque(), Some(Reason::Pipelined));
 }
