@@ -14,7 +14,7 @@ from pathlib import Path
 WORDS = 128 + 4096 // 8 + 64 * 4096
 BYTES = -(-WORDS // 4096) * 4096 + 256 * 16384
 WORDS_AT = 128 + 4096 // 8
-ACCEPTED = struct.pack("<I", 3)
+ACCEPTED = struct.pack("<I", 4)
 # The bits that mean something, alone and together, and what means nothing.
 RUBBISH = (0, 1, 2, 4, 8, 16, 20, 9, 12, 31, 33, 0xFFFFFFFF, 0x80000000)
 
@@ -86,7 +86,7 @@ class Rubbish:
             # Mostly the slots that are in use: the first ones.
             slot = self.draw.randrange(64 if self.draw.random() < 0.9 else 4096)
             word = WORDS_AT + 64 * slot
-            at = self.draw.choice((*range(word, word + 28, 4), 64, 128 + slot // 8 // 8 * 8))
+            at = self.draw.choice((*range(word, word + 32, 4), 64, 128 + slot // 8 // 8 * 8))
             memory[at : at + 4] = struct.pack("<I", self.draw.choice(RUBBISH))
             self.written += 1
         memory.close()

@@ -43,9 +43,10 @@ def ask(port: int, said: bytes, seconds: float) -> bytes:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_rubbish_in_the_shared_words(host: Host, seed: int) -> None:
+def test_rubbish_in_the_shared_words(host: Host, seed: int, request: pytest.FixtureRequest) -> None:
     host.peer("good")
     rubbish = Rubbish(host.runtime, "rubbish", seed)
+    request.addfinalizer(rubbish.stop)
     host.record = record = Record(host.runtime, ("rubbish",), flags=0)
     with host.start([sys.executable, "-c", PRELUDE + SERVER]) as server, killing_after(server, 100) as hung:
         port = int(server.stdout.readline())
