@@ -134,8 +134,8 @@ def test_a_tiny_run_prints_one_object_with_every_part():
     for row in rows.values():
         assert row["decisions"] == 3 and row["unsent"]["median"] < 100_000, row
         assert row["reaction_ms"]["median"] < plain["reaction_ms"]["median"], row
-    # 10 Mbit/s of frames is the bound.
-    assert all(row["goodput"] < 1.25e6 for row in report["rows"])
+    # 10 Mbit/s; in half a second on a busy machine a bucket's burst may double it.
+    assert all(row["goodput"] < 2 * 1.25e6 for row in report["rows"])
     assert {check["ok"] for check in report["checks"]} <= {True, False}
 
 

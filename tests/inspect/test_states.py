@@ -210,3 +210,40 @@ print(json.dumps(states))
 def test_a_connection_that_is_closing_is_sampled_and_a_closed_one_keeps_its_last_state(enabled):
     found = run_python(CLOSING, MODNET_BPF_DIR=str(enabled.directory))
     assert found == [[1, "bpf"], [8, "sampled", "the connection is being closed"], [8, "sampled"]]
+
+
+AT_ONCE = """
+import json, multiprocessing, socket
+from modnet import calls
+listener = socket.create_server(("127.0.0.1", 0))
+sockets = []
+for _ in range(400):
+    sockets.append((socket.create_connection(listener.getsockname()), listener.accept()))
+processes = 4
+start, failed = multiprocessing.Barrier(processes), multiprocessing.Queue()
+
+def ask():
+    errors = []
+    for client, _ in sockets:
+        start.wait(20)
+        try:
+            calls.map_state(client.fileno()).snapshot()
+        except OSError as error:
+            errors.append(str(error))
+    failed.put(errors)
+
+asking = [multiprocessing.Process(target=ask) for _ in range(processes)]
+for one in asking:
+    one.start()
+errors = [failed.get() for _ in asking]
+for one in asking:
+    one.join()
+print(json.dumps(errors))
+"""
+
+
+def test_of_processes_that_ask_about_one_socket_at_once_none_is_told_to_try_again(enabled):
+    """As the modules of a chain and its application do: the kernel's storage of the socket comes and goes."""
+    found = run_python(AT_ONCE, MODNET_INSPECT="bpf", MODNET_BPF_DIR=str(enabled.directory))
+    assert len(found) == 4
+    assert [error for errors in found for error in errors if "temporarily unavailable" in error] == []

@@ -108,11 +108,21 @@ pub fn info(map: BorrowedFd<'_>) -> io::Result<MapInfo> {
     Ok(found)
 }
 
+/// How often a socket's storage is tried for: each time somebody else has made it, or taken it away, at the same moment.
+const TRIES: usize = 1000;
+
 /// Sets the element of a socket's storage, whose key is the socket's descriptor.
 ///
 /// # Errors
 /// EBADF, ENOTSOCK; ENOMEM where the socket may have no more of it; EPERM.
 pub fn set(map: BorrowedFd<'_>, socket: BorrowedFd<'_>, value: u32) -> io::Result<()> {
+    for _ in 1..TRIES {
+        match update(map, socket.as_raw_fd(), &value.to_ne_bytes()) {
+            // Modules of a chain, and its application, ask about one socket at once.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::yield_now(),
+            done => return done,
+        }
+    }
     update(map, socket.as_raw_fd(), &value.to_ne_bytes())
 }
 
