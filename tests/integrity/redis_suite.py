@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from tests.integrity.sources import unpacked
-from tests.integrity.suites import Suite
+from tests.integrity.suites import Suite, printing
 
 SHORT = ["unit/protocol", "unit/querybuf", "unit/limits", "unit/networking", "unit/quit"]
 # None: every unit.
@@ -25,21 +25,11 @@ def suite(units: list[str] | None) -> Suite:
         link = tree / "src" / program
         link.unlink(missing_ok=True)
         link.symlink_to(shutil.which(program) or f"/usr/bin/{program}")
-    # Its tests call the sentinel by the server's name.
     runs = [word for unit in units or [] for word in ("--single", unit)]
 
     def command(report: Path, only: str | None) -> list[str]:
         words = ["./runtest", "--clients", "2", *runs, *(["--only", only] if only else [])]
-        # What it prints is its report, and does not fit into a program's log.
-        return [
-            "sh",
-            "-c",
-            'cd "$1" && shift && report=$1 && shift && exec "$@" >"$report" 2>&1',
-            "sh",
-            str(tree),
-            str(report),
-            *words,
-        ]
+        return printing(report, tree, words)
 
     return Suite("redis", command, read, seconds=3000)
 

@@ -38,6 +38,12 @@ class Suite:
     seconds: float = 300
 
 
+def printing(report: Path, folder: Path, words: list[str]) -> list[str]:
+    """A suite's command that runs in that folder, and whose report is what it prints: too much for a log."""
+    script = 'cd "$1" && report=$2 && shift 2 && exec "$@" >"$report" 2>&1'
+    return ["sh", "-c", script, "sh", str(folder), str(report), *words]
+
+
 @dataclass
 class Outcomes:
     """Each test's outcome by name, and how many sockets went through the variant's modules meanwhile."""

@@ -13,7 +13,6 @@ use std::path::Path;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use modnet_abi::sockstate::{STATE_BYTES, STATE_VERSION, WORDS};
@@ -27,11 +26,6 @@ use crate::sample;
 
 /// How long a refusal counts.
 const REMEMBERED: Duration = Duration::from_secs(1);
-/// How often somebody else's slot is looked for before this one sleeps, and how often it does that: a millisecond in all.
-const YIELDS: u32 = 100;
-const NAPS: u32 = 9;
-/// So long each time.
-const NAP: Duration = Duration::from_micros(100);
 
 /// The words of one state in shared memory.
 pub type Words = [AtomicU64; WORDS];
@@ -214,22 +208,9 @@ impl Access {
         if let Some(chosen) = told {
             return Some(chosen).filter(|chosen| chosen.slot != NO_SLOT).ok_or(Reason::NoSlot);
         }
-        let chosen = self.chosen_soon(socket)?.ok_or(Reason::NoSlot)?;
+        let chosen = self.chosen(socket)?.ok_or(Reason::NoSlot)?;
         answers::learn(self.answers(), self.number, chosen);
         Ok(chosen)
-    }
-
-    /// The same as [`Access::chosen`], where somebody else may have asked about the socket a moment ago: then the program has taken
-    /// this wish for that one, and is still looking for a slot.
-    fn chosen_soon(&self, socket: BorrowedFd<'_>) -> io::Result<Option<Chosen>> {
-        for round in 0..YIELDS + NAPS {
-            match self.chosen(socket)? {
-                None if round < YIELDS => thread::yield_now(),
-                None => thread::sleep(NAP),
-                found => return Ok(found),
-            }
-        }
-        self.chosen(socket)
     }
 
     fn answers(&self) -> &[Answer] {

@@ -362,11 +362,17 @@ impl Worker {
             self.timers.set(at, key);
         }
         if failed {
-            // Out of kernel memory: a flow that nobody wakes would hang.
-            Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
-            flow.machine.reset();
-            self.queue(key);
+            self.cannot_watch(key);
         }
+    }
+
+    /// Out of kernel memory: a flow that nobody wakes would hang.
+    pub(super) fn cannot_watch(&mut self, key: u64) {
+        Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
+        if let Some(flow) = self.flows.get_mut(key) {
+            flow.machine.reset();
+        }
+        self.queue(key);
     }
 
     /// The hook `opened`.

@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use super::{Worker, KIND_BITS, RIGHT};
 use crate::flow::{Ready, Side, Way};
-use crate::stats::Stats;
 
 /// So many begins at once are a burst: with fewer there is time.
 pub const BURST: usize = 3;
@@ -85,10 +84,7 @@ impl Worker {
         flow.young = false;
         let (right, token) = (flow.right.as_raw_fd(), key << KIND_BITS | RIGHT);
         if self.poller.add(right, token, flow.room).is_err() {
-            // Out of kernel memory: a flow that nobody wakes would hang.
-            Stats::add(&self.shared.receiver.stats.no_descriptor, 1);
-            flow.machine.reset();
-            self.queue(key);
+            self.cannot_watch(key);
         }
     }
 }
