@@ -18,6 +18,7 @@ It must not touch anything whose maker lives, nor any setting outside of the two
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import os
 import shutil
@@ -79,6 +80,12 @@ class Host:
                 return subprocess.Popen([str(part) for part in argv], **options)
         except FileNotFoundError:
             raise ExperimentError(f"{argv[0]} is missing: install it (apt-get install {argv[0]})") from None
+
+    def on(self, core: int) -> Host:
+        """The same host, whose processes start on another core. Close the original only."""
+        other = copy.copy(self)
+        other.core = core
+        return other
 
     def processes(self) -> list[int]:
         """The pids of the processes that are in this namespace."""

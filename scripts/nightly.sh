@@ -25,7 +25,7 @@ asan)
     export RUSTFLAGS=-Zsanitizer=address
     # Leaks are looked for by valgrind, in processes that end: the test harness keeps threads.
     export ASAN_OPTIONS=detect_leaks=0
-    cargo +nightly test --target "$host" -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-revoke -p modnet-transform -p modnet-estimate -p modnet-engine --lib
+    cargo +nightly test --target "$host" -p modnet-abi -p modnet-pool -p modnet-inspect -p modnet-revoke -p modnet-transform -p modnet-estimate -p modnet-engine --lib --test processes
     cargo +nightly test --target "$host" -p modnet-shim --lib
     ;;
 miri)

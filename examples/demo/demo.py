@@ -25,7 +25,7 @@ from load import Load, Result, drive, fetch
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
-from website import Site, SiteError, make, serving
+from website import Site, SiteError, awaiting_modules, make, serving
 
 SHOUT = Path(__file__).resolve().parents[1] / "shout.py"
 # Modules are compared in interleaved rounds, by medians: single rounds vary by a tenth.
@@ -84,7 +84,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     console = Console()
     wrong: list[str] = []
-    with tempfile.TemporaryDirectory(prefix="modnet-demo-") as name, ExitStack() as sites:
+    with (
+        tempfile.TemporaryDirectory(prefix="modnet-demo-") as name,
+        awaiting_modules(),
+        ExitStack() as sites,
+    ):
         place = Path(name)
         place.chmod(0o755)
         # A runtime directory of our own: modules that are registered on this machine already are not touched.

@@ -6,6 +6,7 @@ touched. It must not outlive the `with` block that started it.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shlex
 import shutil
@@ -13,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,6 +99,23 @@ def serving(place: Path, before: Sequence[str], core: int | None) -> Iterator[Si
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def awaiting_modules() -> Iterator[None]:
+    """Afterwards nothing is left of what was started within: modules end by themselves, a moment after the
+    last program that used them.
+    """
+    # Whose parent has ended becomes our child (PR_SET_CHILD_SUBREAPER), so that its end can be waited for.
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        deadline = time.monotonic() + STOP_SECONDS
+        with suppress(ChildProcessError):
+            while time.monotonic() < deadline:
+                if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                    time.sleep(0.01)
 
 
 def _free_port() -> int:

@@ -62,7 +62,7 @@ def _measure(arguments: argparse.Namespace) -> tuple[Report, analysis.Results]:
             bench = measure.Bench(hosts, shaped, ports, body, size, tuple(steps for steps, _ in recorded))
             bench.check()
             for link in links:
-                done = facts.task(link, (size.rounds + 1) * len(variants))
+                done = facts.task(link, (plan.rounds(link, size) + 1) * len(variants))
                 results[link] = bench.link(link, variants, done)
     facts.machine["congestion_control"] = net.CONGESTION
     facts.build |= {"size": dataclasses.asdict(size), "server_mbit": plan.SERVER_MBIT}

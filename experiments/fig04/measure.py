@@ -78,7 +78,7 @@ class Bench:
         found: dict[str, list[Sample]] = {variant: [] for variant in variants}
         count = plan.clients(link, self.size.clients)
         # A round before those that count: what is learned of a network is of this link.
-        for number in range(-1, self.size.rounds):
+        for number in range(-1, plan.rounds(link, self.size)):
             for index in stats.order(len(variants), max(number, 0)):
                 variant = variants[index]
                 sample = self._sample(link, variant, count, number)

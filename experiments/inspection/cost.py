@@ -5,7 +5,7 @@
 | variant | inspection | module |
 | --- | --- | --- |
 | off | not enabled | forwarder |
-| none | enabled, no flow is inspected | forwarder |
+| none | enabled, no flow is inspected (the programs do not stand at their places) | forwarder |
 | opened | not enabled | modules.py:Opened, which is told of each flow and does nothing |
 | all | enabled, every flow is inspected | modules.py:Reading, which also reads each flow's state once |
 
@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +33,7 @@ from rich.table import Table
 
 from experiments import net
 from experiments.common import cli, runner, stats, tables
+from experiments.common.errors import ExperimentError
 from experiments.common.report import Check, Report, check
 from experiments.fig03.measure import Bench, Sample
 from experiments.fig03.plan import Cell
@@ -46,6 +48,7 @@ _MODULES = Path(__file__).with_name("modules.py")
 _SPECS = {OFF: "forwarder", OPENED: f"{_MODULES}:Opened", ALL: f"{_MODULES}:Reading"}
 _FULL, _QUICK = runner.Length(30, 1.0), runner.Length(2, 0.5)
 _TRIPS = 3
+_REST_S = 20.0
 
 
 def main() -> None:
@@ -121,6 +124,8 @@ class _Bench:
         for number in range(count):
             for name in VARIANTS if number % 2 == 0 else VARIANTS[::-1]:
                 self.switch(name in (NONE, ALL))
+                if name == NONE:
+                    _await_rest()
                 server = OFF if name == NONE else name
                 found[name].append(self._sample(cell, server, length[server]))
                 done()
@@ -144,6 +149,15 @@ class _Bench:
 
     def _taken(self) -> int:
         return inspection.status().counters["taken"] if self.is_on else 0
+
+
+def _await_rest() -> None:
+    """Until those who read in the round before have let go: what is to be measured is that nobody does."""
+    end = time.monotonic() + _REST_S
+    while inspection.status().counters["attended"]:
+        if time.monotonic() > end:
+            raise ExperimentError(f"after {_REST_S:g} s somebody still inspects; end other modules first")
+        time.sleep(0.05)
 
 
 def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,10 @@ BOUND = ">= 0.98"
 _FULL, _QUICK = runner.Length(15, 3.0), runner.Length(2, 1.5)
 _SIZE = struct.pack("HHHH", 40, 160, 0, 0)
 _LOOK_S = 0.5
+_EVERY_S = 0.02
+
+# When, and the bytes until then.
+Reading = tuple[float, int]
 
 
 def main() -> None:
@@ -72,8 +77,12 @@ def ratio(found: Found, cell: Cell) -> stats.Spread | None:
     return stats.ratios(watched, alone)
 
 
-def oddities(flows: Sequence[Mapping[str, Any]], address: str, port: int, rate: float) -> list[str]:
-    """What `top --json` shows under a load of `rate` bytes/s from `address`, and is not so."""
+def oddities(
+    flows: Sequence[Mapping[str, Any]], address: str, port: int, rates: tuple[float, float]
+) -> list[str]:
+    """What `top --json` shows and is not so, where the load comes from `address`, at least and at most so
+    many bytes/s.
+    """
     found = []
     if len(flows) != load.CONNECTIONS:
         found.append(f"{len(flows)} flows instead of {load.CONNECTIONS}")
@@ -83,8 +92,9 @@ def oddities(flows: Sequence[Mapping[str, Any]], address: str, port: int, rate: 
     if any(flow["local"].rpartition(":")[2] != str(port) for flow in flows):
         found.append("a flow at another port")
     shown = sum(flow["rate_outbound"] or 0 for flow in flows)
-    if not 0.7 * rate < shown < 1.3 * rate:
-        found.append(f"{shown:.0f} bytes/s out, where wrk read {rate:.0f}")
+    least, most = rates
+    if not 0.8 * least < shown < 1.2 * most:
+        found.append(f"{shown:.0f} bytes/s out, where {least:.0f} to {most:.0f} came")
     for flow in flows:
         plausible = flow["cwnd"] and 0 < (flow["srtt_us"] or 0) < 1e6 and flow["source"] in reader.SOURCES
         if not plausible or flow["retransmits"] is None or flow["chain"] != ["forwarder"]:
@@ -120,8 +130,8 @@ def _measure(arguments: argparse.Namespace) -> tuple[Report, None]:
                     name = (ALONE, WATCHED)[index]
                     found[cell][name].append(_sample(bench, cell, size, name, runtime))
                     done()
-        flows, rate = _look(hosts, bench.started[ALONE].port, runtime)
-        odd = oddities(flows, hosts.client.ipv4, bench.started[ALONE].port, rate)
+        flows, rates = _look(hosts, bench.started[ALONE].port, runtime)
+        odd = oddities(flows, hosts.client.ipv4, bench.started[ALONE].port, rates)
     facts.build["rounds"] = str(length)
     made = []
     for cell, samples in found.items():
@@ -179,27 +189,70 @@ def _top(runtime: Path) -> Iterator[None]:
             os.close(ours)
 
 
-def _look(hosts: net.Hosts, port: int, runtime: Path) -> tuple[list[dict[str, Any]], float]:
-    """What `top --json` shows while wrk runs, and the bytes a second that wrk reads."""
+def _look(hosts: net.Hosts, port: int, runtime: Path) -> tuple[list[dict[str, Any]], tuple[float, float]]:
+    """What `top --json` shows while wrk runs. Meanwhile the client received at least, and at most, so many
+    bytes/s, over any time as short as the one that `top` takes.
+    """
     argv = _command("--json", "--interval", str(_LOOK_S))
     cell = CELLS[0]
     url = f"http://{hosts.server.ipv4}:{port}/{cell.size}"
-    looked: list[subprocess.CompletedProcess[str]] = []
+    looked: list[tuple[subprocess.CompletedProcess[str], list[Reading]]] = []
 
     def look() -> None:
-        looked.append(
-            subprocess.run(argv, env=_environment(runtime), capture_output=True, text=True, check=False)
-        )
+        with _readings(hosts.client) as readings:
+            done = subprocess.run(
+                argv, env=_environment(runtime), capture_output=True, text=True, check=False
+            )
+        looked.append((done, readings))
 
     # By the middle of it all connections are there, and at the end they still are.
     timer = threading.Timer(1.0, look)
     timer.start()
-    result = load.run(hosts.client, url, keep_alive=True, duration_s=4.0)
+    load.run(hosts.client, url, keep_alive=True, duration_s=4.0)
     timer.join()
-    (done,) = looked
+    ((done, readings),) = looked
     if done.returncode:
         raise ExperimentError(f"modnet top --json failed: {done.stderr.strip()}")
-    return json.loads(done.stdout)["flows"], result.received / result.duration_s
+    return json.loads(done.stdout)["flows"], extremes(readings, _LOOK_S)
+
+
+def extremes(readings: Sequence[Reading], window_s: float) -> tuple[float, float]:
+    """The least and the most bytes/s of any `window_s` seconds between the first reading and the last."""
+    rates = []
+    for began, before in readings:
+        ended = next((one for one in readings if one[0] >= began + window_s), None)
+        if ended is not None:
+            rates.append((ended[1] - before) / (ended[0] - began))
+    if not rates:
+        raise ExperimentError(f"modnet top --json has looked for less than {window_s} s")
+    return min(rates), max(rates)
+
+
+@contextlib.contextmanager
+def _readings(host: net.Host) -> Iterator[list[Reading]]:
+    """How many bytes the host has received, every few milliseconds until the block ends."""
+    readings: list[Reading] = []
+    done = threading.Event()
+    with host.entered(), Path("/proc/thread-self/net/dev").open("rb", buffering=0) as counters:
+        # It stays that of the namespace in which it was opened.
+        ours = os.dup(counters.fileno())
+
+    def read() -> None:
+        ended = False
+        while not ended:
+            ended = done.wait(_EVERY_S)
+            lines = os.pread(ours, 1 << 16, 0).decode().splitlines()[2:]
+            received = sum(int(line.partition(":")[2].split()[0]) for line in lines)
+            readings.append((time.monotonic(), received))
+
+    reading = threading.Thread(target=read, daemon=True)
+    reading.start()
+    try:
+        yield readings
+    finally:
+        done.set()
+        reading.join()
+        os.close(ours)
 
 
 if __name__ == "__main__":

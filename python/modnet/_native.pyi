@@ -46,6 +46,7 @@ __all__ = [
     "calls_yield",
     "create_record",
     "find_record",
+    "inspect_attend",
     "inspect_directory",
     "inspect_disable",
     "inspect_enable",
@@ -581,6 +582,10 @@ class HttpEncoding:
         """Time that passed meanwhile: more, where others want the processor too."""
     def flush(self) -> None:
         """What was taken so far is to go on now, at the price of some bytes: a coding holds back much."""
+    def until_busy(self) -> None:
+        """While all that was sent has arrived the answer stays: not to be asked again before something waits
+        for the link, or twenty times `every` has passed.
+        """
 
 @final
 class HttpPlayback:
@@ -812,6 +817,9 @@ def inspect_disable(directory: str) -> None:
 
 def inspect_status(directory: str) -> dict[str, int]:
     """The slots' counters; `OSError` says why not, its `filename` what to do."""
+
+def inspect_attend(directory: str) -> None:
+    """Has the programs stand at their places for a moment, as every reader does; `OSError` as above."""
 
 def inspect_mode() -> str:
     """What `MODNET_INSPECT` says; ValueError: nothing."""

@@ -247,7 +247,7 @@ def _inspection() -> Check:
     if mode == "sampled":
         why = "samples of TCP_INFO, at most 10 ms old, as MODNET_INSPECT=sampled demands"
         return Check("inspection", True, why, needed=False)
-    now = inspection.status()
+    now = inspection.status(attend=True)
     if now.ok:
         return Check("inspection", True, f"{now.directory}: {now.why}", needed=False)
     instead = "reading fails, as MODNET_INSPECT=bpf demands" if mode == "bpf" else "flows are sampled instead"

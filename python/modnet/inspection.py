@@ -39,7 +39,9 @@ class Enabled:
 
 @dataclass(frozen=True)
 class Status:
-    """Whether this user can use it, why not, and what to do; the slots' counters."""
+    """Whether this user can use it, why not, and what to do; the slots' counters. `attended` among them is 1
+    while some process reads and the programs stand at their places, 0 while they cost nobody anything.
+    """
 
     ok: bool
     directory: Path
@@ -55,18 +57,21 @@ def directory() -> Path:
     return Path(_native.inspect_directory())
 
 
-def status() -> Status:
-    """What is enabled, seen as the calling user."""
+def status(attend: bool = False) -> Status:
+    """What is enabled, seen as the calling user. `attend`: also has the programs stand at their places for a
+    moment, as a flow that is read does, so that a kernel which refuses that says so.
+    """
     from modnet import _native
 
     place = directory()
     try:
         counters = _native.inspect_status(str(place))
+        if attend:
+            _native.inspect_attend(str(place))
     except OSError as error:
         return Status(False, place, str(error.strerror), str(error.filename or ""))
-    return Status(
-        True, place, f"enabled, {counters['in_use']} of {counters['slots']} slots in use", counters=counters
-    )
+    why = f"enabled, {counters['in_use']} of {counters['slots']} slots in use"
+    return Status(True, place, why, counters=counters)
 
 
 def enable(group: str | None = None, slots: int = SLOTS, check: bool = False) -> Enabled:

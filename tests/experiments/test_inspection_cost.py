@@ -10,6 +10,7 @@ import pytest
 
 from experiments import inspection
 from experiments.common import load
+from experiments.common.errors import ExperimentError
 from experiments.fig03.measure import Sample
 from experiments.inspection import cost, reads, watched
 
@@ -75,7 +76,8 @@ def flow(number, **more):
 def odd(**more):
     """What is odd where the first flow is as `more` says."""
     flows = [flow(number, **(more if number == 0 else {})) for number in range(load.CONNECTIONS)]
-    return watched.oddities(flows, "10.0.0.2", 80, 1000.0 * load.CONNECTIONS)
+    known = 1000.0 * load.CONNECTIONS
+    return watched.oddities(flows, "10.0.0.2", 80, (0.9 * known, 1.1 * known))
 
 
 def test_what_top_shows_is_held_against_what_is_known():
@@ -83,7 +85,16 @@ def test_what_top_shows_is_held_against_what_is_known():
     assert len(odd(peer="10.0.0.3:1000")) == len(odd(peer="10.0.0.2:1001")) == 1
     assert len(odd(local="10.0.0.1:81")) == len(odd(cwnd=0)) == len(odd(srtt_us=None)) == 1
     assert len(odd(rate_outbound=1e6)) == len(odd(chain=["other"])) == 1
-    assert len(watched.oddities([flow(1)], "10.0.0.2", 80, 1000.0)) == 1
+    assert len(odd(rate_outbound=None)) == 0 and len(odd(rate_outbound=-50_000.0)) == 1
+    assert len(watched.oddities([flow(1)], "10.0.0.2", 80, (1000.0, 1000.0))) == 1
+
+
+def test_a_rate_is_held_against_the_windows_of_the_look():
+    readings = [(at / 8, received) for at, received in enumerate([0, 100, 200, 500, 800, 800, 800])]
+    assert watched.extremes(readings, 0.25) == (0.0, 2400.0)
+    assert watched.extremes(readings, 0.75) == pytest.approx((800 / 0.75, 800 / 0.75))
+    with pytest.raises(ExperimentError):
+        watched.extremes(readings, 1.0)
 
 
 def test_requests_with_top_are_compared_within_a_round():

@@ -84,6 +84,8 @@ class Body:
     asked_s: float = -1.0
     waits_s: float = 0.0
     seconds_then: float = 0.0
+    rests: bool = False
+    """The policy's answer stays while the link is idle."""
     mss: int = MSS
     min_rtt_us: int = round(_RTT_S * 1e6)
     retransmits: int = 0
@@ -104,6 +106,9 @@ class Body:
 
     def flush(self) -> None:
         self.queue, self.held = self.queue + self.held, 0.0
+
+    def until_busy(self) -> None:
+        self.rests = True
 
     # --- its state ---
 
@@ -165,10 +170,10 @@ class Body:
         costs, sizes = _TYPICAL["gzip"]
         took, self.now_s = 0.0, now_s
         waited, worth = (now_s - self.asked_s) / _EVERY_S, (self.seconds - self.seconds_then) / _ASK_S
-        if self.asked_s < 0 or (
-            waited >= 1
-            and (worth >= _WORTH or (waited >= _LATE and worth >= _WORTH / 2) or waited >= _OVERDUE)
-        ):
+        is_worth = worth >= _WORTH or (waited >= _LATE and worth >= _WORTH / 2)
+        rests = self.rests and self.kernel + self.flight < 1
+        if self.asked_s < 0 or waited >= _OVERDUE or (waited >= 1 and is_worth and not rests):
+            self.rests = False
             self.level = policy(self, self)
             self.asked_s, self.seconds_then, took = now_s, self.seconds, _ASK_S
         count = min(_PIECE, BODY - self.bytes_in)

@@ -226,6 +226,7 @@ class Encoding:
         self.level = 1
         self.bytes_in = self.bytes_out = self.flushes = 0
         self.seconds = self.elapsed = 0.0
+        self.rests = False
 
     def goes(self, level: int, count: int, made: int, seconds: float) -> None:
         self.level = level
@@ -233,6 +234,9 @@ class Encoding:
         self.bytes_out += made
         self.seconds += seconds
         self.elapsed += seconds * self.slowed
+
+    def until_busy(self):
+        self.rests = True
 
     def flush(self) -> None:
         self.flushes += 1
@@ -277,6 +281,13 @@ def test_a_slow_link_gets_a_hard_level() -> None:
 
 def test_a_link_that_is_always_idle_gets_a_light_level() -> None:
     assert settled(adaptive(Machine(1), None), Flow(IDLE), Encoding()) <= 2
+
+
+def test_where_the_link_cannot_be_the_slower_half_nobody_asks_until_something_waits_for_it() -> None:
+    for flow, rate, rests in ((Flow(IDLE), None, True), (Flow(WAITS), 30_000, False)):
+        encoding = Encoding()
+        settled(adaptive(Machine(1), rate), flow, encoding)
+        assert encoding.rests is rests
 
 
 def test_a_busy_machine_gets_a_lighter_level_for_the_same_link() -> None:

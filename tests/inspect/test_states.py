@@ -242,8 +242,10 @@ print(json.dumps(errors))
 """
 
 
-def test_of_processes_that_ask_about_one_socket_at_once_none_is_told_to_try_again(enabled):
-    """As the modules of a chain and its application do: the kernel's storage of the socket comes and goes."""
+def test_of_processes_that_ask_about_one_socket_at_once_each_is_told(enabled):
+    """As modules of a chain and its application do: the kernel's storage of the socket comes and goes, and
+    two programs would choose a slot for it at one moment.
+    """
     found = run_python(AT_ONCE, MODNET_INSPECT="bpf", MODNET_BPF_DIR=str(enabled.directory))
     assert len(found) == 4
-    assert [error for errors in found for error in errors if "temporarily unavailable" in error] == []
+    assert found == [[], [], [], []]

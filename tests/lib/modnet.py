@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.lib import census
 from tests.lib.place import Place
 from tests.lib.process import descendants, reap_orphans
-from tests.lib.users import User
+from tests.lib.users import Broken, User
 
 SECONDS = 30
 
@@ -102,7 +102,12 @@ def places(user: User | None = None) -> Iterator[Modnet]:
     before = census.take(place)
     try:
         yield Modnet(place)
-        census.wait_same(place, before)
+        try:
+            census.wait_same(place, before)
+        except Broken as error:
+            # Whom modules that stay believe to be their users.
+            error.add_note(Modnet(place)("ps", "--json").stdout)
+            raise
     finally:
         census.sweep(before)
         reap_orphans()

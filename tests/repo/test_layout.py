@@ -94,6 +94,14 @@ def test_the_estimators_know_nothing_of_the_rest():
     assert "modnet._native" in imported and not manifest("estimate").get("dependencies")
 
 
+def test_the_engines_unit_tests_start_no_process():
+    """A child holds copies of every descriptor until it execs: see crates/engine/tests/processes/main.rs."""
+    sources = (ROOT / "crates/engine/src").rglob("*.rs")
+    spawning = re.compile(r"\bprocess::\{?.*\bCommand\b|\bposix_spawn|libc::v?fork\(")
+    assert [str(path.relative_to(ROOT)) for path in sources if spawning.search(path.read_text())] == []
+    assert spawning.search((ROOT / "crates/engine/tests/processes/main.rs").read_text())
+
+
 @pytest.mark.parametrize("pattern", ["*.rs", "*.py", "*.sh", "*.c"])
 def test_every_file_opens_with_its_job(pattern):
     opening = {

@@ -107,24 +107,11 @@ fn remove_halves(runtime: &Runtime) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pairs::Pairs;
-    use crate::record::{Plan, Record};
-    use crate::scratch::Scratch;
+    use crate::record::Record;
+    use crate::scratch::{plan, Scratch};
 
     fn record(runtime: &Runtime, root_pid: u32) -> Record {
-        Record::create(
-            runtime,
-            &Plan {
-                root_pid,
-                chain: &["a"],
-                fail_closed: false,
-                pairs: Pairs::Pooled,
-                inline: true,
-                hidden_base: 1000,
-                shown_hard_limit: 0,
-            },
-        )
-        .unwrap()
+        Record::create(runtime, &plan(root_pid, &["a"])).unwrap()
     }
 
     #[test]
@@ -150,23 +137,5 @@ mod tests {
         drop(mapped);
         sweep(&runtime).unwrap();
         assert_eq!(record::list(&runtime).unwrap(), [me]);
-    }
-
-    #[test]
-    fn a_child_between_exec_and_constructor_is_known_by_its_environment() {
-        let scratch = Scratch::new();
-        let runtime = scratch.runtime();
-        drop(record(&runtime, 5_000_000));
-        // `cat` maps nothing of ours, as nothing is preloaded; it ends when its input does.
-        let mut child = std::process::Command::new("cat")
-            .env("MODNET_RECORD", runtime.record(5_000_000))
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        assert_eq!(sweep(&runtime).unwrap()[&5_000_000], [child.id()]);
-        drop(child.stdin.take());
-        child.wait().unwrap();
-        assert!(sweep(&runtime).unwrap().is_empty());
     }
 }

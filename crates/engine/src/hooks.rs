@@ -185,6 +185,19 @@ pub struct Orders {
 }
 
 impl Orders {
+    /// Whether there are none: most hooks on data have none.
+    pub(crate) fn are_none(&self) -> bool {
+        let Self { ends, forward, limit, skip, reads, wake, unsent, reset, yielding } = self;
+        let each = |way: usize| {
+            ends[way].is_none()
+                && !forward[way]
+                && limit[way].is_none()
+                && skip[way].is_none()
+                && reads[way].is_none()
+        };
+        each(0) && each(1) && wake.is_none() && unsent.is_none() && !reset && yielding.is_none()
+    }
+
     /// Whether any of them goes by the clock, which then has to be looked at.
     pub(crate) fn are_timed(&self) -> bool {
         self.wake.is_some() || self.limit.iter().any(Option::is_some)
@@ -328,6 +341,34 @@ mod tests {
         assert_eq!(first.chain, ["a", "m", "x", "y", "z"]);
         assert_eq!((first.position, first.until), (2, 4));
         assert_eq!(own.map(|own| own.position), Some(1));
+    }
+
+    #[test]
+    fn any_order_is_one() {
+        assert!(Orders::default().are_none());
+        let orders: [fn(&mut Orders); 13] = [
+            |orders| orders.ends[0] = Some(false),
+            |orders| orders.ends[1] = Some(true),
+            |orders| orders.forward[0] = true,
+            |orders| orders.forward[1] = true,
+            |orders| orders.limit[0] = Some(None),
+            |orders| orders.limit[1] = Some(Some((1.0, 1))),
+            |orders| orders.skip[0] = Some(1),
+            |orders| orders.skip[1] = Some(1),
+            |orders| orders.reads[1] = Some(1),
+            |orders| orders.wake = Some(1),
+            |orders| orders.unsent = Some(0),
+            |orders| orders.reset = true,
+            |orders| {
+                let (names, held, passed) = (names(&["a"]), [const { Vec::new() }; 2], Vec::new());
+                orders.yielding = Some(Box::new(Yield { names, place: Place::Left, held, passed }));
+            },
+        ];
+        for order in orders {
+            let mut given = Orders::default();
+            order(&mut given);
+            assert!(!given.are_none(), "{given:?}");
+        }
     }
 
     #[test]

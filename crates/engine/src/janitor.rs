@@ -183,63 +183,15 @@ fn lock_failed(runtime: &Runtime, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
-    use std::time::Instant;
-
     use super::*;
-    use crate::record::{Plan, Record};
     use crate::registry::Registration;
     use crate::scratch::Scratch;
-
-    fn until(what: &str, condition: impl Fn() -> bool) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while !condition() {
-            assert!(Instant::now() < end, "{what}");
-            thread::yield_now();
-        }
-    }
 
     #[test]
     fn it_ends_at_once_where_nothing_is() {
         let scratch = Scratch::new();
         let runtime = scratch.runtime();
         work(&runtime).unwrap();
-        assert!(!is_there(&runtime).unwrap());
-    }
-
-    #[test]
-    fn it_removes_the_record_of_a_killed_process_and_ends() {
-        let scratch = Scratch::new();
-        let runtime = scratch.runtime();
-        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        let record = |pid| {
-            let plan = Plan {
-                root_pid: pid,
-                chain: &[],
-                fail_closed: false,
-                pairs: crate::pairs::Pairs::Fresh,
-                inline: true,
-                hidden_base: 1000,
-                shown_hard_limit: 0,
-            };
-            drop(Record::create(&runtime, &plan).unwrap());
-        };
-        record(child.id());
-        let at_work = thread::spawn({
-            let runtime = runtime.clone();
-            move || work(&runtime)
-        });
-        until("it begins", || is_there(&runtime).unwrap());
-        // A second one leaves the work to the first.
-        work(&runtime).unwrap();
-        // One that comes later is seen too, without anybody saying so; so is a name that nobody holds.
-        std::fs::create_dir(runtime.module("dead")).unwrap();
-        until("the stale name is removed", || !runtime.module("dead").exists());
-        assert!(runtime.record(child.id()).exists());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        until("the record is removed", || !runtime.record(child.id()).exists());
-        at_work.join().unwrap().unwrap();
         assert!(!is_there(&runtime).unwrap());
     }
 

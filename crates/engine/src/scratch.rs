@@ -1,9 +1,11 @@
-//! A directory for one test, removed with it. Tests only.
+//! A directory for one test, removed with it, and the plan of a record in it. Tests only.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::pairs::Pairs;
+use crate::record::Plan;
 use crate::runtime::Runtime;
 
 /// A fresh directory below the system's temporary one.
@@ -24,7 +26,7 @@ impl Scratch {
 
     /// A prepared runtime directory within.
     pub fn runtime(&self) -> Runtime {
-        let runtime = Runtime::at(self.path.join("r")).expect("a short path");
+        let runtime = self.runtime_again();
         runtime.prepare().expect("a fresh directory");
         runtime
     }
@@ -38,5 +40,18 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Of a process' record: nothing in it is set that a chain does not need.
+pub fn plan<'a>(root_pid: u32, chain: &'a [&'a str]) -> Plan<'a> {
+    Plan {
+        root_pid,
+        chain,
+        fail_closed: false,
+        pairs: Pairs::Pooled,
+        inline: true,
+        hidden_base: 1000,
+        shown_hard_limit: 0,
     }
 }

@@ -26,7 +26,7 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// How long a module waits for its first user: its launcher says `use` as soon as the module is ready.
 pub const GRACE: Duration = Duration::from_secs(5);
 /// At most one census in this time, however many users go at once.
-const PAUSE: Duration = Duration::from_millis(50);
+pub const PAUSE: Duration = Duration::from_millis(50);
 
 /// The watched processes of one module.
 pub struct Users {
@@ -198,6 +198,3 @@ impl Users {
         anybody
     }
 }
-
-#[cfg(test)]
-mod tests;

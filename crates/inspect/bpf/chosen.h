@@ -60,25 +60,52 @@ INLINE u32 slot_of(struct sock *sk) {
     return NO_SLOT;
 }
 
-/* Whether the slot is this socket's now: not if the row is full, nor if somebody else has entered the same socket meanwhile. Two who
- * do so at one moment may both give way; then it has none until somebody asks again. */
+/* Who chooses a slot for a socket does so alone: of two who enter the same socket at one moment each would see the other, and give way. */
+#define CLAIM_BITS 8
+/* A claim is held for less than a microsecond, unless an interrupt stops the program: then whoever asks asks again (crates/inspect/src/access.rs). */
+#define WAITS 64
+
+struct {
+    __uint(type, MAP_ARRAY);
+    __uint(max_entries, 1 << CLAIM_BITS);
+    __type(key, u32);
+    __type(value, u32);
+} claims SEC(".maps");
+
+INLINE u32 *claim_of(u64 cookie) {
+    u32 index = cookie * SPREAD >> (64 - CLAIM_BITS);
+    return map_lookup(&claims, &index);
+}
+
+/* Whether this program is the only one now to choose for the socket. */
+static __attribute__((noinline)) int claim(u64 cookie) {
+    u32 *held = claim_of(cookie);
+    if (!held)
+        return 0;
+    for (int wait = 0; wait < WAITS; wait++)
+        if (!*(volatile u32 *)held && !__sync_val_compare_and_swap(held, 0, 1))
+            return 1;
+    return 0;
+}
+
+INLINE void unclaim(u64 cookie) {
+    u32 *held = claim_of(cookie);
+    if (held)
+        __sync_lock_test_and_set(held, 0);
+}
+
+/* Whether the slot is this socket's now: not if the row is full. Whose claim it is has seen that it had none. */
 static __attribute__((noinline)) int enter(u64 cookie, u32 slot) {
     struct control *c = controls();
     struct row *row = row_of(cookie);
     if (!c || !row)
         return 0;
     u64 entry = (cookie << SLOT_BITS) + slot + 1;
-    int ours = -1, others = 0;
-    for (int at = 0; at < ABREAST && ours < 0; at++)
-        if (!*(volatile u64 *)&row->entries[at] && !__sync_val_compare_and_swap(&row->entries[at], 0, entry))
-            ours = at;
     for (int at = 0; at < ABREAST; at++)
-        others += at != ours && slot_in(*(volatile u64 *)&row->entries[at], cookie) != NO_SLOT;
-    if (ours < 0 && !others)
-        __sync_fetch_and_add(&c->refused, 1);
-    if (others && ours >= 0 && ours < ABREAST)
-        row->entries[ours] = 0;
-    return ours >= 0 && !others;
+        if (!*(volatile u64 *)&row->entries[at] && !__sync_val_compare_and_swap(&row->entries[at], 0, entry))
+            return 1;
+    __sync_fetch_and_add(&c->refused, 1);
+    return 0;
 }
 
 /* The slot that the socket had. */

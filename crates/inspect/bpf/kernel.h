@@ -101,6 +101,7 @@ struct tcp_sock {
     u32 lost_out;
     u32 sacked_out;
     u32 total_retrans;
+    u32 segs_in;
     u32 delivered;
     u32 srtt_us;
     u32 mdev_us;

@@ -1,4 +1,5 @@
-/* Writes the state of chosen TCP sockets into an array that modules map.
+/* Writes the state of chosen TCP sockets into an array that modules map. All programs but `gone` stand at their places only while
+ * somebody reads (crates/inspect/src/attend.rs).
  *
  * | program | at | does |
  * | --- | --- | --- |
@@ -7,7 +8,7 @@
  * | called | sock_send_length: a send has returned | writes; one that failed chooses a socket |
  * | resent | tcp_retransmit_skb | has the socket written when the core is done |
  * | changed | inet_sock_set_state | writes that it is not ESTABLISHED any more |
- * | gone | tcp_destroy_sock | gives the slot back |
+ * | gone | tcp_destroy_sock | gives the slot back, also when nobody reads any more |
  *
  * A user chooses a socket by an entry in `wanted` (a map that the group may write; the key is the descriptor) and a call of
  * sendto by TCP Fast Open to an address of no family, which TCP refuses before it looks at the connection (EOPNOTSUPP), and
@@ -46,7 +47,7 @@ INLINE int give_back(struct sock *sk) {
     return 0;
 }
 
-/* The slot is nobody else's yet. */
+/* The slot is nobody else's yet. Leaves the count odd. */
 INLINE void clear(struct sock_state *s, struct work *w, u64 cookie) {
     __sync_fetch_and_add(&s->sequence, 1);
     s->version = STATE_VERSION;
@@ -55,7 +56,35 @@ INLINE void clear(struct sock_state *s, struct work *w, u64 cookie) {
     __builtin_memset(&s->source, 0, sizeof(struct measured));
     __builtin_memset(s->packets, 0, sizeof s->packets);
     __builtin_memset(w, 0, sizeof *w);
+}
+
+/* Writes what has happened to the socket since it was written. */
+INLINE void refresh(struct tcp_sock *tp, u32 slot) {
+    struct sock_state *s = map_lookup(&states, &slot);
+    struct work *w = s ? map_lookup(&works, &slot) : 0;
+    if (w && is_newer(tp, w))
+        settle(tp, s, w);
+}
+
+/* A slot for a socket that has none; NO_SLOT where none is left. */
+INLINE u32 new_slot(struct tcp_sock *tp, u64 cookie) {
+    u32 slot = slot_take();
+    struct sock_state *s = slot != NO_SLOT ? map_lookup(&states, &slot) : 0;
+    struct work *w = s ? map_lookup(&works, &slot) : 0;
+    if (!w)
+        return NO_SLOT;
+    clear(s, w, cookie);
+    if (!enter(cookie, slot)) {
+        s->cookie = 0;
+        end(s);
+        slot_give_back(slot);
+        return NO_SLOT;
+    }
+    int is_done = copy(s, w, tp, 0);
     end(s);
+    if (!is_done || *(volatile u32 *)&w->again)
+        settle(tp, s, w);
+    return slot;
 }
 
 /* The socket's slot, from now on if it had none before; NO_SLOT where none is left, or it is no socket for one. */
@@ -65,19 +94,13 @@ INLINE u32 choose(struct sock *sk, u64 cookie) {
         return NO_SLOT;
     u32 slot = slot_of(sk);
     if (slot != NO_SLOT)
+        refresh(tp, slot);
+    if (slot != NO_SLOT || !claim(cookie))
         return slot;
-    slot = slot_take();
-    struct sock_state *s = slot != NO_SLOT ? map_lookup(&states, &slot) : 0;
-    struct work *w = s ? map_lookup(&works, &slot) : 0;
-    if (!w)
-        return NO_SLOT;
-    clear(s, w, cookie);
-    if (!enter(cookie, slot)) {
-        s->cookie = 0;
-        slot_give_back(slot);
-        return slot_of(sk);
-    }
-    settle(tp, s, w);
+    slot = slot_of(sk);
+    if (slot == NO_SLOT)
+        slot = new_slot(tp, cookie);
+    unclaim(cookie);
     return slot;
 }
 
@@ -93,6 +116,11 @@ int probed(u64 *ctx) {
     struct tcp_sock *tp = to_tcp_sock(sk);
     if (!s || !w || !tp)
         return 0;
+    /* While one process takes over from another that has died the program stands here twice. */
+    if (w->skb == (u64)skb && w->segments == tp->segs_in)
+        return 0;
+    w->skb = (u64)skb;
+    w->segments = tp->segs_in;
     if (is_newer(tp, w) && begin(s, w)) {
         copy(s, w, tp, 1);
         end(s);
@@ -150,13 +178,9 @@ INLINE int returned(struct sock *sk, int is_asking) {
     if (is_asking)
         return asked(sk);
     u32 slot = slot_of(sk);
-    if (slot == NO_SLOT)
-        return 0;
-    struct sock_state *s = map_lookup(&states, &slot);
-    struct work *w = map_lookup(&works, &slot);
-    struct tcp_sock *tp = to_tcp_sock(sk);
-    if (s && w && tp && is_newer(tp, w))
-        settle(tp, s, w);
+    struct tcp_sock *tp = slot != NO_SLOT ? to_tcp_sock(sk) : 0;
+    if (tp)
+        refresh(tp, slot);
     return 0;
 }
 

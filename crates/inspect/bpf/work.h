@@ -22,7 +22,8 @@ struct work {
     u32 write_seq;
     u32 core;             /* whose list it is on, + 1; 0: none */
     u32 again;            /* somebody found the state being written */
-    u32 unused;
+    u32 segments;         /* segs_in when the packet was seen, and which buffer it is in: what tells it from all others */
+    u64 skb;
 };
 
 struct touched {

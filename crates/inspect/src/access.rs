@@ -9,7 +9,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,11 +18,16 @@ use std::time::{Duration, Instant};
 use modnet_abi::sockstate::{STATE_BYTES, STATE_VERSION, WORDS};
 
 use crate::answers::{self, Answer};
+use crate::attend::{self, Reader};
 use crate::bpf;
 use crate::chosen::{self, Chosen, Row, NO_SLOT};
 use crate::place::{self, Map, STOP};
 use crate::reason::Reason;
 use crate::sample;
+
+/// So often it is asked about a socket that has got no slot and was not refused one: another process asks about it at this moment, and
+/// an interrupt has stopped that.
+const AGAIN: u32 = 256;
 
 /// How long a refusal counts.
 const REMEMBERED: Duration = Duration::from_secs(1);
@@ -106,6 +111,7 @@ type Tried = (Instant, Result<Arc<Access>, Reason>);
 
 /// The maps of one `enable`.
 pub struct Access {
+    dir: PathBuf,
     states: Mapping,
     control: Mapping,
     capacity: u32,
@@ -146,7 +152,7 @@ impl Access {
         let states = Mapping::new(states.as_fd(), capacity as usize * STATE_BYTES)?;
         let control = Mapping::new(control.as_fd(), size_of::<Control>())?;
         let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
-        let access = Self { states, control, capacity, chosen, wanted, answers, number };
+        let access = Self { dir: dir.into(), states, control, capacity, chosen, wanted, answers, number };
         match access.control().version.load(Ordering::Relaxed) {
             STATE_VERSION => Ok(access),
             0 => Err(Reason::NotEnabled),
@@ -154,21 +160,42 @@ impl Access {
         }
     }
 
-    /// The process' own, opened at first use, and again where what was enabled has changed since.
+    /// The process' own, opened at first use, and again where what was enabled has changed since; with programs at their places for
+    /// as long as the reader lives.
     ///
     /// # Errors
-    /// As [`Self::open`], at most a second old.
-    pub fn of_process() -> Result<Arc<Self>, Reason> {
+    /// As [`Self::open`], at most a second old; or why the programs are not at their places.
+    pub fn of_process() -> Result<(Arc<Self>, Reader), Reason> {
         static OPENED: Mutex<Option<Tried>> = Mutex::new(None);
         let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*opened {
-            Some((_, Ok(access))) if access.is_live() => return Ok(Arc::clone(access)),
+        let found = match &*opened {
             Some((when, Err(reason))) if when.elapsed() < REMEMBERED => return Err(reason.clone()),
-            _ => {}
-        }
-        let found = Self::open(&place::directory()).map(Arc::new);
-        *opened = Some((Instant::now(), found.clone()));
+            Some((_, Ok(access))) if access.is_live() => match access.reader() {
+                Ok(reader) => return Ok((Arc::clone(access), reader)),
+                Err(reason) => Err(reason),
+            },
+            _ => Self::open(&place::directory()).map(Arc::new),
+        };
+        let found = found.and_then(|access| access.reader().map(|reader| (access, reader)));
+        let access = found.as_ref().map(|(access, _)| Arc::clone(access)).map_err(Clone::clone);
+        *opened = Some((Instant::now(), access));
         found
+    }
+
+    /// Whether some process reads, and the programs stand at their places.
+    ///
+    /// # Errors
+    /// Why that cannot be found out.
+    pub fn is_attended(&self) -> Result<bool, Reason> {
+        attend::is_attended(&self.dir).map_err(|error| why(&error))
+    }
+
+    /// Has the programs stand at their places.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub fn reader(&self) -> Result<Reader, Reason> {
+        attend::reader(&self.dir, self.number).map_err(|error| why(&error))
     }
 
     /// The slots' counters.
@@ -197,8 +224,22 @@ impl Access {
     /// The slot in which the kernel writes `socket`'s state; from now on, if it did not before.
     ///
     /// # Errors
-    /// [`Reason::NoSlot`], [`Reason::NotConnected`], or what the system says.
+    /// [`Reason::NoSlot`], [`Reason::Unattended`], or what the system says.
     pub fn choose(&self, socket: BorrowedFd<'_>) -> Result<Chosen, Reason> {
+        for _ in 0..AGAIN {
+            let refused = self.control().refused.load(Ordering::Relaxed);
+            if let Some(chosen) = self.ask_for(socket)? {
+                return Ok(chosen);
+            }
+            if self.control().refused.load(Ordering::Relaxed) != refused {
+                return Err(Reason::NoSlot);
+            }
+        }
+        Err(Reason::Unattended)
+    }
+
+    /// Asks once; None: the socket has got no slot.
+    fn ask_for(&self, socket: BorrowedFd<'_>) -> Result<Option<Chosen>, Reason> {
         let member = answers::member(self.number);
         if member.is_none() {
             bpf::set(self.wanted.as_fd(), socket, 1)?;
@@ -206,10 +247,12 @@ impl Access {
         ask(socket);
         let told = member.and_then(|member| answers::answer(self.answers(), member));
         if let Some(chosen) = told {
-            return Some(chosen).filter(|chosen| chosen.slot != NO_SLOT).ok_or(Reason::NoSlot);
+            return Ok(Some(chosen).filter(|chosen| chosen.slot != NO_SLOT));
         }
-        let chosen = self.chosen(socket)?.ok_or(Reason::NoSlot)?;
-        answers::learn(self.answers(), self.number, chosen);
+        let chosen = self.chosen(socket)?;
+        if let Some(chosen) = chosen {
+            answers::learn(self.answers(), self.number, chosen);
+        }
         Ok(chosen)
     }
 
@@ -285,6 +328,10 @@ fn why(error: &io::Error) -> Reason {
         Some(libc::ENOENT | libc::ENOTDIR) => Reason::NotEnabled,
         Some(libc::EACCES) => Reason::NotInGroup,
         Some(libc::EPERM) => Reason::Refused,
+        // Pinned there is no program, but what an older version keeps there.
+        Some(libc::EINVAL) => Reason::OtherVersion,
+        // Another process is at it.
+        None if error.kind() == io::ErrorKind::WouldBlock => Reason::Unattended,
         errno => Reason::System(errno.unwrap_or(libc::EIO)),
     }
 }

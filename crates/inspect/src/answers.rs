@@ -80,7 +80,8 @@ fn read(answer: &Answer, thread: u64, count: u32) -> Option<Chosen> {
 }
 
 /// A number that this process has and none that it was forked from; None where the kernel clears no page (before Linux 4.14).
-fn process() -> Option<u64> {
+#[must_use]
+pub fn process() -> Option<u64> {
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     static PAGE: OnceLock<Option<&AtomicU64>> = OnceLock::new();
     let page = (*PAGE.get_or_init(cleared_in_children))?;

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`watch`] | one socket that somebody reads: the way it is read, its state, its end |
 //! | [`access`] | the maps that `modnet inspect enable` has pinned, as a reader uses them |
+//! | [`attend`] | programs stand at their places while somebody reads |
 //! | [`chosen`] | which socket has which slot |
 //! | [`answers`] | which slot a socket has got, told without a system call |
 //! | [`mapped`] | reading a state that the kernel writes |
@@ -20,6 +21,7 @@
 
 pub mod access;
 pub mod answers;
+pub mod attend;
 pub mod bpf;
 pub mod chosen;
 #[cfg(feature = "loader")]

@@ -10,7 +10,7 @@ use std::os::unix::fs::{chown, DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use aya::programs::links::FdLink;
-use aya::programs::{BtfTracePoint, FEntry, FExit, Program};
+use aya::programs::{BtfTracePoint, Program};
 use aya::{Btf, Ebpf, EbpfLoader};
 
 use modnet_abi::sockstate::STATE_VERSION;
@@ -18,21 +18,13 @@ use modnet_abi::sockstate::STATE_VERSION;
 use crate::access::{Access, Control};
 use crate::bpf;
 use crate::chosen;
-use crate::place::{programs, Map};
+use crate::place::{links, programs, Map, PLACED};
 
 /// The object that `build.rs` has made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockstate.bpf.o"));
 
-/// Program, and the tracepoint it stands at; `bpf/sockstate.bpf.c` says what each does. The last is what
-/// begins everything, so it comes when the others are there.
-const PROGRAMS: [(&str, &str); 6] = [
-    ("gone", "tcp_destroy_sock"),
-    ("probed", "tcp_probe"),
-    ("calmed", "softirq_exit"),
-    ("resent", "tcp_retransmit_skb"),
-    ("changed", "inet_sock_set_state"),
-    ("called", "sock_send_length"),
-];
+/// The program that is always there, and its tracepoint: it gives slots back, also those of a process that has just died.
+const ALWAYS: (&str, &str) = ("gone", "tcp_destroy_sock");
 
 /// Sockets on one core's list; `TOUCHED` in `bpf/work.h`.
 const TOUCHED: u32 = 64;
@@ -114,18 +106,12 @@ pub fn enable(dir: &Path, plan: &Plan) -> Result<(), Failure> {
 }
 
 fn fill(dir: &Path, plan: &Plan, btf: &Btf, object: &mut Ebpf) -> Result<(), Failure> {
-    let step = |what: &str, at: &Path| format!("cannot {what} {}", at.display());
     for map in Map::ALL {
         let at = map.pin(dir);
         let found = object.map(map.name()).ok_or_else(|| missing(map.name()))?;
         found.pin(&at).map_err(|e| Failure::new(&step("pin", &at), &e))?;
-        let mode = if plan.group.is_some() { 0o660 } else { 0o600 };
-        chown(&at, None, plan.group)
-            .and_then(|()| fs::set_permissions(&at, fs::Permissions::from_mode(mode)))
-            .map_err(|e| Failure::new(&step("give to the group", &at), &e))?;
+        give(&at, plan, 0o660)?;
     }
-    let links = programs(dir);
-    fs::DirBuilder::new().mode(0o700).create(&links).map_err(|e| Failure::new(&step("make", &links), &e))?;
     set_control(object, plan)?;
     for map in Map::ALL.into_iter().filter(|map| map.is_frozen()) {
         let at = map.pin(dir);
@@ -133,44 +119,44 @@ fn fill(dir: &Path, plan: &Plan, btf: &Btf, object: &mut Ebpf) -> Result<(), Fai
             .and_then(|map| bpf::freeze(map.as_fd()))
             .map_err(|e| Failure::new(&step("freeze", &at), &e))?;
     }
-    for (name, place) in PROGRAMS {
+    let (programs, links) = (programs(dir), links(dir));
+    for made in [&programs, &links] {
+        fs::DirBuilder::new().mode(0o700).create(made).map_err(|e| Failure::new(&step("make", made), &e))?;
+    }
+    for (name, place) in [ALWAYS].into_iter().chain(PLACED) {
         let program = object.program_mut(name).ok_or_else(|| missing(name))?;
+        // Each is put there once, so that a kernel which refuses it says so now.
         let link = attach(program, place, btf)
             .map_err(|e| Failure::new(&format!("this kernel refuses the program {name} at {place}"), &*e))?;
-        link.pin(links.join(name)).map_err(|e| Failure::new(&step("pin", &links.join(name)), &e))?;
+        if name == ALWAYS.0 {
+            link.pin(links.join(name)).map_err(|e| Failure::new(&step("pin", &links.join(name)), &e))?;
+        } else {
+            let at = programs.join(name);
+            program.pin(&at).map_err(|e| Failure::new(&step("pin", &at), &e))?;
+            give(&at, plan, 0o660)?;
+        }
     }
-    chown(dir, None, plan.group)
-        .and_then(|()| {
-            fs::set_permissions(
-                dir,
-                fs::Permissions::from_mode(if plan.group.is_some() { 0o750 } else { 0o700 }),
-            )
-        })
-        .map_err(|e| Failure::new(&step("open to the group", dir), &e))
+    give(&programs, plan, 0o750)?;
+    give(dir, plan, 0o750)
+}
+
+fn step(what: &str, at: &Path) -> String {
+    format!("cannot {what} {}", at.display())
+}
+
+/// To the group, with this mode; without a group what it says for others than the owner goes.
+fn give(at: &Path, plan: &Plan, mode: u32) -> Result<(), Failure> {
+    let mode = if plan.group.is_some() { mode } else { mode & 0o700 };
+    chown(at, None, plan.group)
+        .and_then(|()| fs::set_permissions(at, fs::Permissions::from_mode(mode)))
+        .map_err(|e| Failure::new(&step("give to the group", at), &e))
 }
 
 fn attach(program: &mut Program, place: &str, btf: &Btf) -> Result<FdLink, Box<dyn std::error::Error>> {
-    Ok(match program {
-        Program::FEntry(program) => {
-            let program: &mut FEntry = program;
-            program.load(place, btf)?;
-            let id = program.attach()?;
-            program.take_link(id)?.into()
-        }
-        Program::FExit(program) => {
-            let program: &mut FExit = program;
-            program.load(place, btf)?;
-            let id = program.attach()?;
-            program.take_link(id)?.into()
-        }
-        Program::BtfTracePoint(program) => {
-            let program: &mut BtfTracePoint = program;
-            program.load(place, btf)?;
-            let id = program.attach()?;
-            program.take_link(id)?.into()
-        }
-        _ => return Err("a kind of program that this file does not know".into()),
-    })
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.load(place, btf)?;
+    let id = program.attach()?;
+    Ok(program.take_link(id)?.into())
 }
 
 fn set_control(object: &Ebpf, plan: &Plan) -> Result<(), Failure> {
@@ -224,7 +210,11 @@ pub fn disable(dir: &Path) -> Result<(), Failure> {
         return Err(Failure { message, errno: libc::EPERM });
     }
     // Half of a set, or an older one, has nobody to tell.
-    let told = Access::open(dir).map(|access| access.stop());
+    let told = Access::open(dir).map(|access| {
+        // The program that is told has to be at its place for that. If it is not, nobody is told, and `stop` says so.
+        let _reader = access.reader();
+        access.stop()
+    });
     if let Ok(Err(error)) = told {
         return Err(Failure::new("cannot tell the readers", &error));
     }

@@ -6,7 +6,8 @@
 //!     chosen                   0660: which socket has which slot; frozen
 //!     answers                  0660: what a thread that has asked is told, by core; frozen
 //!     wanted                   0660: where a reader says which socket it wants
-//!     programs/                0700: what keeps the programs where they are
+//!     programs/                0750: programs (0660), for whoever reads to place them (crate::attend)
+//!     links/                   0700: what keeps one where it always is
 //! ```
 //! What is mapped must be opened for reading and writing, since the kernel maps nothing else shared; hence the freezing.
 //! `MODNET_BPF_DIR` names another directory of a bpf file system, for tests and for a second, separate set.
@@ -71,8 +72,24 @@ pub fn directory() -> PathBuf {
     env::var_os(DIR_ENV).filter(|dir| !dir.is_empty()).map_or_else(|| DIR.into(), PathBuf::from)
 }
 
+/// The programs that stand at their places while somebody reads, and these places (tracepoints), in the order in which they are put
+/// there; `bpf/sockstate.bpf.c` says what each does. The last is what begins everything.
+pub const PLACED: [(&str, &str); 5] = [
+    ("probed", "tcp_probe"),
+    ("calmed", "softirq_exit"),
+    ("resent", "tcp_retransmit_skb"),
+    ("changed", "inet_sock_set_state"),
+    ("called", "sock_send_length"),
+];
+
 /// The pins of the programs.
 #[must_use]
 pub fn programs(dir: &Path) -> PathBuf {
     dir.join("programs")
+}
+
+/// What keeps programs at their places for good.
+#[must_use]
+pub fn links(dir: &Path) -> PathBuf {
+    dir.join("links")
 }

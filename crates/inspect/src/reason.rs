@@ -22,6 +22,8 @@ pub enum Reason {
     OtherVersion,
     /// Every slot is taken.
     NoSlot,
+    /// The process that kept the programs at their places has gone a moment ago, and another is about to take them over.
+    Unattended,
     /// The connection is being closed: of packets in those states the kernel tells no program.
     Closing,
     /// The socket is not one that can be inspected: not TCP, or not connected.
@@ -43,6 +45,7 @@ impl Reason {
             Self::Untrusted => "untrusted",
             Self::OtherVersion => "other_version",
             Self::NoSlot => "no_slot",
+            Self::Unattended => "unattended",
             Self::Closing => "closing",
             Self::NotConnected => "not_connected",
             Self::System(_) => "system_error",
@@ -53,7 +56,7 @@ impl Reason {
     #[must_use]
     pub fn todo(&self) -> &'static str {
         match self {
-            Self::Off | Self::Forced | Self::Closing => "",
+            Self::Off | Self::Forced | Self::Closing | Self::Unattended => "",
             Self::NotEnabled => "as root: modnet inspect enable [--group GROUP]",
             Self::NotInGroup => "as root: modnet inspect enable --group GROUP, and let the user be in it",
             Self::Refused => "sysctl kernel.unprivileged_bpf_disabled=0, or Linux 5.19",
@@ -74,6 +77,7 @@ impl Reason {
             }
             Self::NotInGroup | Self::Refused | Self::Untrusted => libc::EACCES,
             Self::NoSlot => libc::ENOSPC,
+            Self::Unattended => libc::EAGAIN,
             Self::NotConnected => libc::ENOTCONN,
             Self::System(errno) => *errno,
         }
@@ -91,6 +95,7 @@ impl fmt::Display for Reason {
             Self::Untrusted => "its directory belongs to another user",
             Self::OtherVersion => "what is enabled is another version of modnet's",
             Self::NoSlot => "every slot is taken",
+            Self::Unattended => "the programs are being put at their places",
             Self::Closing => "the connection is being closed",
             Self::NotConnected => "the socket is not a connected TCP socket",
             Self::System(errno) => return io::Error::from_raw_os_error(*errno).fmt(f),

@@ -9,11 +9,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use modnet_abi::sockstate::{SockState, STATE_BYTES, WORDS};
 
 use crate::access::Access;
+use crate::attend::Reader;
 use crate::chosen::Chosen;
 use crate::mapped::Mapped;
 use crate::mode::Mode;
@@ -62,6 +63,8 @@ struct Slow {
     sample: Option<SockState>,
     reason: Option<Reason>,
     tried: Option<u64>,
+    /// As long as this is there, the kernel writes what is mapped.
+    reader: Option<Reader>,
 }
 
 enum Socket {
@@ -99,7 +102,14 @@ impl Watch {
     }
 
     fn of(socket: Socket, mode: Mode) -> Self {
-        let slow = Slow { socket: Some(socket), cookie: None, sample: None, reason: None, tried: None };
+        let slow = Slow {
+            socket: Some(socket),
+            cookie: None,
+            sample: None,
+            reason: None,
+            tried: None,
+            reader: None,
+        };
         Self { mapped: OnceLock::new(), frozen: OnceLock::new(), mode, slow: Mutex::new(slow) }
     }
 
@@ -185,7 +195,7 @@ impl Watch {
         };
         // Twice frozen: the first state stands.
         let _ = self.frozen.set(last);
-        slow.socket = None;
+        (slow.socket, slow.reader) = (None, None);
     }
 
     #[cold]
@@ -237,13 +247,15 @@ impl Watch {
             return Err(Reason::Forced);
         }
         let socket = slow.socket.as_ref().ok_or(Reason::NotConnected)?.fd();
-        let access = Access::of_process()?;
+        let (access, reader) = Access::of_process()?;
         let Chosen { slot, cookie } = access.choose(socket)?;
         // Not the first: the number was another socket's before.
         if *slow.cookie.get_or_insert(cookie) != cookie {
             return Err(Reason::NotConnected);
         }
-        Mapped::new(Arc::clone(&access), slot, cookie).ok_or(Reason::NotConnected)
+        let mapped = Mapped::new(access, slot, cookie).ok_or(Reason::NotConnected)?;
+        slow.reader = Some(reader);
+        Ok(mapped)
     }
 }
 

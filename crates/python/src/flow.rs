@@ -65,6 +65,11 @@ impl Flow {
 }
 
 impl Flow {
+    /// Its TCP state.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
     /// The chain has changed.
     pub fn moved(&mut self, origin: Arc<Origin>, next: Option<Arc<Next>>) {
         (self.origin, self.next) = (origin, next);

@@ -282,6 +282,9 @@ class Adaptive:
             machine.ask(id(self), self._rate)
             share = machine.share(self._rate)
             self._level = self._best(encoding.name, share)
+            if self._level <= max(self._range.start, 1):
+                # The processor is the slower half at every level, until something waits for the link.
+                encoding.until_busy()
             self._bound(flow, encoding.name, share)
         except OSError:
             machine.blind()
@@ -370,6 +373,9 @@ class Adaptive:
         for level in levels:
             # The slower half; a level that takes more of the processor has to be worth it.
             takes, link = (costs[level] + _REST) * share, sizes[level] * slowness
+            if takes >= shortest:
+                # And so do those above it.
+                break
             if link > takes:
                 takes = link
             if takes * _NEAR < shortest:

@@ -36,7 +36,8 @@ on an idle machine the level that keeps it full, a fast link on a busy machine 1
 To decide late, the kernel is given only what it will send until the body has its turn again, and for 20 ms
 (`flow.limit_unsent`), until the rate is known and while others want the processor: on a quiet machine a slow
 body is compressed ahead, as hard as its link is slow. Where the link stands idle while a coding still holds
-bytes back, they are flushed.
+bytes back, they are flushed; and where it does at the lightest level the policy is not asked again before
+something waits for the link, or for 0.2 s: there is nothing to decide (`encoding.until_busy`).
 
 Bodies that come slowly (server-sent events, a page that is being made) are flushed when nothing came for
 5 ms, server-sent events at once. A body needs 0.3 MB (gzip) to 4 MB (br) of memory, whatever its length.

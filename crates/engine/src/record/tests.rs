@@ -4,18 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::*;
-use crate::scratch::Scratch;
+use crate::scratch::{self, Scratch};
 
 fn plan<'a>(chain: &'a [&'a str]) -> Plan<'a> {
-    Plan {
-        root_pid: 4711,
-        chain,
-        fail_closed: false,
-        pairs: Pairs::Pooled,
-        inline: true,
-        hidden_base: 1000,
-        shown_hard_limit: 0,
-    }
+    scratch::plan(4711, chain)
 }
 
 #[test]

@@ -560,6 +560,14 @@ impl Flow {
         Stats::add(&stats.bytes_inbound, bytes[Way::Inbound as usize]);
     }
 
+    /// Much is coming: the way is spliced from here on.
+    pub fn be_busy(&mut self, pair: &Pair, way: Way) {
+        self.busy[way as usize] = true;
+        // A splice waits unless the descriptor says otherwise, as it does where a shim made it.
+        sock::set_nonblocking(&pair.left);
+        sock::set_nonblocking(&self.right);
+    }
+
     /// For the control socket.
     pub fn as_json(&self) -> Value {
         let [outbound, inbound] = self.machine.bytes();

@@ -31,10 +31,7 @@ impl Pair {
         let mut count = 0;
         while count < into.len() {
             // Also behind what came first a moment ago: since the area is free again its bell may have told of more already.
-            if self.has_no_first() {
-                (self.first.from, self.first.to) = (0, self.take_area().unwrap_or(0));
-            }
-            match self.read_first(&mut into[count..]) {
+            match self.read_head(&mut into[count..]) {
                 0 => break,
                 more => count += more,
             }
@@ -118,6 +115,21 @@ impl Pair {
     /// Whether bytes lie in the area.
     pub fn has_inline(&self) -> bool {
         self.area().is_some_and(|seat| inline::is_full(&**seat.page, seat.slot))
+    }
+
+    /// Whether bytes lie in the area, and at least `least` that its client has written behind them in the socket.
+    pub fn has_body(&self, least: usize) -> bool {
+        self.first.socket
+            && (self.first.from < self.first.to || self.has_inline())
+            && sock::unread(self.left.as_fd()).is_some_and(|count| count >= least)
+    }
+
+    /// Reads those of the area alone.
+    pub fn read_head(&mut self, into: &mut [u8]) -> usize {
+        if self.has_no_first() {
+            (self.first.from, self.first.to) = (0, self.take_area().unwrap_or(0));
+        }
+        self.read_first(into)
     }
 
     /// Whether the socket is all there is to read, until [`Pair::open`].
@@ -285,6 +297,22 @@ mod tests {
         let mut room = [0; 9];
         assert_eq!(pair.read_socket(&mut room), Outcome::Bytes(4));
         assert_eq!(pair.read(&mut room).0, Outcome::End);
+    }
+
+    #[test]
+    fn a_head_is_read_alone_where_much_follows_it() {
+        let (mut client, mut pair) = Client::start();
+        client.put(b"head", 0);
+        client.near.write_all(&[1; 1000]).unwrap();
+        assert!(!pair.has_body(1000), "the poller has not told of it");
+        pair.first.socket = true;
+        assert!(!pair.has_body(1001));
+        assert!(pair.has_body(1000));
+        let mut room = [0; 9];
+        assert_eq!((pair.read_head(&mut room), &room[..4]), (4, &b"head"[..]));
+        assert!(!pair.has_body(1) && pair.shuts());
+        pair.open();
+        reads(&mut pair, 1000, &[1; 1000], 1000);
     }
 
     #[test]

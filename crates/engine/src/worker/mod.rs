@@ -154,6 +154,20 @@ pub struct Worker {
     deadline: Option<Instant>,
 }
 
+/// In which order what one wait has brought is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// First: while descriptors are in flight, each close of a UNIX socket wakes the kernel's collector.
+    Arrivals,
+    Sockets,
+    /// Last: a header that lies in shared memory goes on together with the body that its client has written to the socket since.
+    Bells,
+}
+
+impl Turn {
+    const ALL: [Self; 3] = [Self::Arrivals, Self::Sockets, Self::Bells];
+}
+
 impl Worker {
     /// A worker for the queues of some cores. `waker` is rung when there are orders.
     ///
@@ -216,10 +230,9 @@ impl Worker {
             self.watch_grown();
             let patience = self.patience();
             let count = self.poller.wait(patience)?;
-            // Arrivals first: while descriptors are in flight, each close of a UNIX socket wakes the kernel's collector.
-            for arrivals in [true, false] {
+            for turn in Turn::ALL {
                 for index in 0..count {
-                    if self.is_arrival(index) == arrivals {
+                    if self.turn(index) == turn {
                         self.event(index);
                     }
                 }
@@ -290,8 +303,12 @@ impl Worker {
         u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn is_arrival(&self, index: usize) -> bool {
-        self.poller.event(index).token & ((1 << KIND_BITS) - 1) == CLIENT
+    fn turn(&self, index: usize) -> Turn {
+        match self.poller.event(index).token & ((1 << KIND_BITS) - 1) {
+            CLIENT => Turn::Arrivals,
+            BELL => Turn::Bells,
+            _ => Turn::Sockets,
+        }
     }
 
     fn event(&mut self, index: usize) {

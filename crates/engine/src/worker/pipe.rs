@@ -2,7 +2,8 @@
 //!
 //! A first read that is filled says that more is coming: from then on the way is spliced, until a splice brings little.
 //! What the destination has not taken stays in the pipe, which is the flow's until it is empty. Where no pipe can be had
-//! (descriptors, the user's share of pipe memory) the bytes are read and sent as before. Rejected: splicing every read;
+//! (descriptors, the user's share of pipe memory) the bytes are read and sent as before. Behind a head that came by shared memory
+//! ([`super::inline`]) the kernel is asked how much there is, and told that it follows the head. Rejected: splicing every read;
 //! below some 50 KB two splices cost more than two copies.
 
 use std::io;
@@ -17,7 +18,8 @@ const BYTES: i32 = 256 * 1024;
 pub const FIRST: usize = 32 * 1024;
 /// A splice that brings less than this was the last for now.
 pub const WORTH: usize = 32 * 1024;
-/// Idle pipes that are kept.
+/// Idle pipes that are kept for good. Those beyond are kept as long as they are in use again and again: to make one and close it
+/// costs as much as a splice.
 const KEPT: usize = 8;
 
 /// A pipe, empty unless a flow has it.
@@ -82,6 +84,8 @@ impl Pipe {
 #[derive(Debug)]
 pub struct Pipes {
     idle: Vec<Pipe>,
+    /// The fewest that were idle since the last [`Pipes::trim`].
+    least: usize,
     living: Arc<()>,
     most: usize,
 }
@@ -89,12 +93,14 @@ pub struct Pipes {
 impl Pipes {
     /// At most so many at a time.
     pub fn new(most: usize) -> Self {
-        Self { idle: Vec::new(), living: Arc::default(), most }
+        Self { idle: Vec::new(), least: 0, living: Arc::default(), most }
     }
 
     /// An empty one, if it can be had.
     pub fn take(&mut self) -> Option<Pipe> {
-        self.idle.pop().or_else(|| {
+        let pipe = self.idle.pop();
+        self.least = self.least.min(self.idle.len());
+        pipe.or_else(|| {
             // One hold is our own.
             (Arc::strong_count(&self.living) <= self.most).then(|| Pipe::new(&self.living).ok()).flatten()
         })
@@ -102,9 +108,20 @@ impl Pipes {
 
     /// One that is empty again. One in which bytes are left that nobody wants is dropped instead.
     pub fn give(&mut self, pipe: Pipe) {
-        if self.idle.len() < KEPT {
-            self.idle.push(pipe);
-        }
+        self.idle.push(pipe);
+    }
+
+    /// Whether there are more than are kept for good.
+    pub fn has_surplus(&self) -> bool {
+        self.idle.len() > KEPT
+    }
+
+    /// Closes what was not needed since the last time. How many may be closed another time.
+    pub fn trim(&mut self) -> usize {
+        let kept = self.idle.len() - self.least;
+        self.idle.truncate(kept.max(KEPT));
+        self.least = self.idle.len();
+        self.idle.len().saturating_sub(KEPT)
     }
 }
 
@@ -146,5 +163,21 @@ mod tests {
         assert!(pipes.take().is_none());
         pipes.give(first);
         pipes.give(third);
+    }
+
+    #[test]
+    fn those_that_nobody_needs_any_more_are_closed() {
+        let mut pipes = Pipes::new(KEPT + 4);
+        let used: Vec<_> = (0..KEPT + 4).map(|_| pipes.take().unwrap()).collect();
+        assert!(!pipes.has_surplus());
+        used.into_iter().for_each(|pipe| pipes.give(pipe));
+        assert!(pipes.has_surplus());
+        // All were in use a moment ago, then all but two.
+        assert_eq!(pipes.trim(), 4);
+        let used: Vec<_> = (0..KEPT + 2).map(|_| pipes.take().unwrap()).collect();
+        used.into_iter().for_each(|pipe| pipes.give(pipe));
+        assert_eq!(pipes.trim(), 2);
+        assert_eq!((pipes.trim(), pipes.has_surplus()), (0, false));
+        assert_eq!(Arc::strong_count(&pipes.living), KEPT + 1);
     }
 }

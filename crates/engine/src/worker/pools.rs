@@ -279,7 +279,7 @@ impl Worker {
         self.will_trim();
     }
 
-    fn will_trim(&mut self) {
+    pub(super) fn will_trim(&mut self) {
         if !std::mem::replace(&mut self.trims, true) {
             self.set_trim();
         }
@@ -300,6 +300,7 @@ impl Worker {
                 kept += pool.idle;
             }
         }
+        kept += self.pipes.trim();
         self.trims = kept > 0;
         if self.trims {
             self.set_trim();

@@ -42,10 +42,13 @@ impl Worker {
     /// Does what can be done for a flow now.
     pub(super) fn pump(&mut self, key: u64) {
         let now = self.now_if_limited(key);
+        let flows = self.flows.len();
         let mut reads = 0;
         // Where the bytes in hand are, and how many.
         let mut hand = Hand::Scratch;
         let mut in_hand = 0;
+        // What follows the bytes in hand lies ready.
+        let mut follows = false;
         loop {
             let Some(flow) = self.flows.get_mut(key) else { return };
             if let Some(now) = now {
@@ -80,7 +83,7 @@ impl Worker {
                         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                         let (pipes, scratch, traffic) =
                             (&mut self.pipes, &mut self.scratch, &mut self.traffic);
-                        let mut means = late::Means { pipes, scratch, traffic, now };
+                        let mut means = late::Means { pipes, scratch, traffic, flows, now };
                         let Some(found) = late::append(flow, pair, most, &mut means) else { continue };
                         asked = found.1;
                         found.0
@@ -96,6 +99,18 @@ impl Worker {
                             // They are not the socket's: how much it has is not known yet.
                             flow.machine.got(way, count, count);
                             (in_hand, hand) = (count, Hand::Scratch);
+                            continue;
+                        }
+                        // Behind a head that is there before its body nothing is copied, and they share a segment.
+                        let ahead = native && outbound && !busy && flow.late.is_none() && most > READ / 2;
+                        let head = match ahead && pair.has_body(WORTH) {
+                            true => pair.read_head(&mut self.scratch),
+                            false => 0,
+                        };
+                        if head > 0 {
+                            flow.machine.got(way, head, head);
+                            flow.be_busy(pair, way);
+                            (in_hand, hand, follows) = (head, Hand::Scratch, true);
                             continue;
                         }
                         let splices = busy && (!outbound || flow.late.is_none());
@@ -145,21 +160,14 @@ impl Worker {
                                 flow.machine.got(way, count, asked);
                             }
                             if count >= FIRST && native && !appends {
-                                flow.busy[way as usize] = true;
-                                // A splice waits unless the descriptor says otherwise, as it does where a shim made it.
-                                sock::set_nonblocking(&pair.left);
-                                sock::set_nonblocking(&flow.right);
+                                flow.be_busy(pair, way);
                             }
                             in_hand = count;
                             hand = Hand::Scratch;
                             is_short = count < asked;
                         }
-                        // Closed by word: nothing follows. (A pipe may have reasons of its own; then a read tells.)
-                        Outcome::Again if outbound && pair.is_closed() => {
-                            if pipe.is_none() {
-                                flow.machine.end_of(way);
-                            }
-                        }
+                        // Closed by word: nothing follows. (While a pipe is filled nothing can lie elsewhere.)
+                        Outcome::Again if outbound && pair.is_closed() => flow.machine.end_of(way),
                         Outcome::Again => {
                             flow.machine.drained(way);
                             is_short = true;
@@ -202,6 +210,7 @@ impl Worker {
                     flow.machine.hooked(way, in_hand);
                 }
                 Command::Send(way, more) => {
+                    let more = std::mem::take(&mut follows) || more;
                     let destination = if way == Way::Outbound { &flow.right } else { &pair.left };
                     let data = match std::mem::replace(&mut hand, Hand::Scratch) {
                         Hand::Scratch => &self.scratch[..in_hand],
@@ -279,6 +288,7 @@ impl Worker {
                     let outlet = flow.machine.outlet().cloned();
                     let (Some(late), Some(outlet)) = (&mut flow.late, outlet) else { return };
                     let given = late.release.given;
+                    late.release.share = self.traffic.share(flows, now);
                     let released = late.release.release(&outlet, &flow.right, flow.right_is_tcp, more, now);
                     let count = late.release.given.wrapping_sub(given);
                     late.moved(count, &mut self.traffic, now);
@@ -316,6 +326,9 @@ impl Worker {
         }
         if self.out.capacity() > KEEP {
             self.out = Vec::new();
+        }
+        if self.pipes.has_surplus() {
+            self.will_trim();
         }
         self.arm(key);
     }
@@ -394,7 +407,9 @@ impl Worker {
         self.out.clear();
         let (hooks, data) = (&self.shared.hooks, &self.scratch[..count]);
         let verdict = hooks.data(state, way, data, bytes, &mut self.out, &mut orders);
-        self.settle(key, verdict, &mut orders);
+        if verdict == Verdict::Failed || !orders.are_none() {
+            self.settle(key, verdict, &mut orders);
+        }
         (verdict == Verdict::Replaced).then_some(self.out.len())
     }
 
@@ -466,47 +481,44 @@ impl Worker {
             sock::limit_unsent(&flow.right, most);
             flow.limits_unsent = most > 0;
         }
-        let Flow { machine, yielding, .. } = flow;
         for way in Way::BOTH {
             if let Some(most) = orders.reads[way as usize] {
                 flow.reads[way as usize] = most.max(1);
             }
             if let Some(count) = orders.skip[way as usize] {
-                machine.skip(way, count);
+                flow.machine.skip(way, count);
                 // So many are known to come: the first of them need not be copied to find that out.
-                if count >= FIRST as u64 && machine.is_native(way) {
+                if count >= FIRST as u64 && flow.machine.is_native(way) {
                     if let Some(pair) = flow.pair.and_then(|pair| self.pairs.get_mut(pair)) {
-                        flow.busy[way as usize] = true;
-                        sock::set_nonblocking(&pair.left);
-                        sock::set_nonblocking(&flow.right);
+                        flow.be_busy(pair, way);
                     }
                 }
             }
             if let Some(wanted) = orders.ends[way as usize] {
-                machine.want_end(way, wanted);
+                flow.machine.want_end(way, wanted);
             }
             if orders.forward[way as usize] {
-                machine.forward(way);
+                flow.machine.forward(way);
             }
             if let Some(limit) = orders.limit[way as usize] {
-                machine.limit(way, limit.map(|(rate, burst)| Bucket::new(rate, burst, now)));
+                flow.machine.limit(way, limit.map(|(rate, burst)| Bucket::new(rate, burst, now)));
             }
         }
         if verdict == Verdict::Failed {
             Stats::add(&stats.hook_failures, 1);
             for way in Way::BOTH {
-                machine.forward(way);
+                flow.machine.forward(way);
             }
         }
         if orders.reset || (verdict == Verdict::Failed && self.shared.hooks.on_error_resets()) {
             Stats::add(&stats.resets, 1);
-            machine.reset();
+            flow.machine.reset();
         }
         // An order that waits for the end of a yank stays.
         if let Some(order) =
-            orders.yielding.take().filter(|_| verdict != Verdict::Failed && !machine.is_reset())
+            orders.yielding.take().filter(|_| verdict != Verdict::Failed && !flow.machine.is_reset())
         {
-            *yielding = Some(order);
+            flow.yielding = Some(order);
         }
     }
 }

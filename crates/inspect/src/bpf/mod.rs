@@ -14,6 +14,7 @@ pub mod ops;
 const MAP_UPDATE: i32 = 2;
 const OBJ_GET: i32 = 7;
 const INFO_BY_FD: i32 = 15;
+const PLACE: i32 = 17;
 const FREEZE: i32 = 22;
 
 /// The first fields of the kernel's `struct bpf_map_info`.
@@ -83,6 +84,15 @@ pub fn open(path: &Path) -> io::Result<OwnedFd> {
     let name = CString::new(path.as_os_str().as_bytes())?;
     let mut attributes = ObjGet { path: name.as_ptr() as u64, ..ObjGet::default() };
     opened(OBJ_GET, &mut attributes)
+}
+
+/// Puts a program for a tracepoint at its place, until the answer is closed (BPF_RAW_TRACEPOINT_OPEN; a program that knows its place
+/// has no name of one).
+///
+/// # Errors
+/// EINVAL where it is no such program; the system's.
+pub fn place(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    opened(PLACE, &mut ObjGet { path: 0, fd: program.as_raw_fd().unsigned_abs(), flags: 0 })
 }
 
 /// From now on no process can write the map, by call or by mapping; programs can.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use modnet_inspect::watch::Watch;
 use modnet_transform::encode::{make, Encode, Failed, HIGHEST};
 use modnet_transform::http::{Body, Broken};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -12,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::message::{Level, Wanted};
+use crate::flow::Flow;
 use crate::hooks;
 
 /// A policy is asked again when compressing has taken so many times what asking does: a policy in Python takes 0.05 to
@@ -55,6 +57,7 @@ pub struct HttpEncoding {
     seconds: f64,
     elapsed: f64,
     flush: bool,
+    rests: bool,
 }
 
 #[pymethods]
@@ -99,6 +102,12 @@ impl HttpEncoding {
     fn flush(&mut self) {
         self.flush = true;
     }
+
+    /// While all that was sent has arrived the answer stays: not to be asked again before something waits for the link, or twenty
+    /// times `every` has passed.
+    fn until_busy(&mut self) {
+        self.rests = true;
+    }
 }
 
 struct Policy {
@@ -106,6 +115,10 @@ struct Policy {
     call: Py<PyAny>,
     encoding: Py<HttpEncoding>,
     every: Duration,
+    /// The flow's TCP state; None: what is asked is no policy of a flow's.
+    link: Option<Arc<Watch>>,
+    /// While the link stands idle the answer stays.
+    rests: bool,
     asked: Instant,
     /// Time that passed while the coding worked.
     elapsed: Duration,
@@ -124,10 +137,14 @@ impl Policy {
         let waited = self.asked.elapsed();
         let worked = self.spent.saturating_sub(self.spent_then);
         let is_worth = |times: u32| worked >= self.cost * times;
-        waited >= self.every
-            && (is_worth(WORTH)
-                || (waited >= self.every * LATE && is_worth(WORTH / 2))
-                || waited >= self.every * OVERDUE)
+        let is_due = is_worth(WORTH) || (waited >= self.every * LATE && is_worth(WORTH / 2));
+        waited >= self.every * OVERDUE || (waited >= self.every && is_due && !(self.rests && self.is_idle()))
+    }
+
+    /// Whether all that was sent has arrived.
+    fn is_idle(&self) -> bool {
+        let state = self.link.as_ref().and_then(|link| link.read().ok());
+        state.is_some_and(|state| state.write_seq == state.snd_nxt && state.packets_out == 0)
     }
 }
 
@@ -166,7 +183,8 @@ impl Coded {
         policy.asked = Instant::now();
         policy.cost = processor_time().saturating_sub(begun);
         match answer {
-            Some((level, flush)) => {
+            Some((level, flush, rests)) => {
+                policy.rests = rests;
                 let before = out.len();
                 if flush {
                     self.stream.flush(out)?;
@@ -207,13 +225,13 @@ impl Coded {
     }
 }
 
-/// What the policy says, and whether it wants a flush.
-fn level(py: Python<'_>, policy: &Policy, told: (u8, u64, u64)) -> PyResult<(u8, bool)> {
+/// What the policy says, whether it wants a flush, and whether its answer stays while the link is idle.
+fn level(py: Python<'_>, policy: &Policy, told: (u8, u64, u64)) -> PyResult<(u8, bool, bool)> {
     {
         let mut encoding = policy.encoding.borrow_mut(py);
         (encoding.level, encoding.bytes_in, encoding.bytes_out) = told;
         (encoding.seconds, encoding.elapsed) = (policy.spent.as_secs_f64(), policy.elapsed.as_secs_f64());
-        encoding.flush = false;
+        (encoding.flush, encoding.rests) = (false, false);
     }
     policy.owner.asked.store(true, Ordering::Relaxed);
     let answer = policy.call.call1(py, (&policy.owner.flow, &policy.encoding))?;
@@ -222,7 +240,8 @@ fn level(py: Python<'_>, policy: &Policy, told: (u8, u64, u64)) -> PyResult<(u8,
         let shown = answer.bind(py).repr().map_or_else(|_| "?".to_owned(), |shown| shown.to_string());
         PyValueError::new_err(format!("a level is from 0 to {HIGHEST}, not {shown}"))
     })?;
-    Ok((number, policy.encoding.borrow(py).flush))
+    let encoding = policy.encoding.borrow(py);
+    Ok((number, encoding.flush, encoding.rests))
 }
 
 /// Of this thread.
@@ -325,12 +344,17 @@ pub fn body(py: Python<'_>, wanted: Wanted, owner: Owner) -> PyResult<Box<dyn Bo
                 seconds: 0.0,
                 elapsed: 0.0,
                 flush: false,
+                rests: false,
             };
+            let link = owner.flow.bind(py).cast::<Flow>().ok();
+            let link = link.and_then(|flow| Some(Arc::clone(flow.try_borrow().ok()?.watch())));
             let mut policy = Policy {
                 owner,
                 call,
                 encoding: Py::new(py, encoding)?,
                 every: Duration::from_secs_f64(every),
+                link,
+                rests: false,
                 asked: Instant::now(),
                 elapsed: Duration::ZERO,
                 untimed: 0,
@@ -340,7 +364,8 @@ pub fn body(py: Python<'_>, wanted: Wanted, owner: Owner) -> PyResult<Box<dyn Bo
                 cost: Duration::ZERO,
             };
             let begun = processor_time();
-            let first = self::level(py, &policy, (1, 0, 0))?.0;
+            let (first, _, rests) = self::level(py, &policy, (1, 0, 0))?;
+            policy.rests = rests;
             policy.asked = Instant::now();
             policy.cost = processor_time().saturating_sub(begun);
             (first, Some(policy))

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `ahead`, what may lie unsent | two thirds of a millisecond of the measured rate, at least two segments (H2O's rule), at most 1 MiB |
 //! | what the windows let go at once, in addition | free congestion window, as far as the peer's lets it go; not where the kernel holds segments back in spite of one (pacing, small queues of a device) |
-//! | asked again | by the poller (TCP_NOTSENT_LOWAT) when half of `ahead`, or one segment, is left; where the kernel paces when three quarters are, and by a timer, since a paced packet goes with no word to anybody |
+//! | asked again | by the poller (TCP_NOTSENT_LOWAT) when half of `ahead`, or one segment, is left, above 250 Mbit/s three quarters (as one of many, see below, half); where the kernel paces when three quarters are, and by a timer, since a paced packet goes with no word to anybody |
 //!
 //! *Where the kernel paces, one segment always lies there.* A send that finds less marks the connection as limited by the
 //! application (`tcp_rate_check_app_limited`), BBR learns nothing from a round that holds such a mark, and does not leave its
@@ -20,6 +20,12 @@
 //! 250 Mbit/s, where each look costs more than it saves. Never more: doubled up to eight times, as it was, 64 KB lay beyond recall
 //! with BBR at 100 Mbit/s, whose path is empty between two paced sends, late or not. A pacing kernel makes up for half of what it comes
 //! late, and one that does not has a queue on the way.
+//!
+//! *Where many share a link that is far faster than any of them* (loopback, machines of one rack) a millisecond of each connection's own rate
+//! is so little that looks take more than the bytes. There what is beyond recall is a few milliseconds of the link, shared by all
+//! (`Seen::share`, which whoever knows all of them gives), once a connection has shown that it carries half of its part at least; half of
+//! that while nothing is known but that the peer is near, or the first bytes of each, in pieces, would cost as much as all others. Most
+//! looks there are brief: what lies unsent is all that is asked ([`Pace::brief`]).
 //!
 //! *Whole segments*: a piece of one goes at once where the application wants no delay, and fills no frame.
 //!
@@ -49,6 +55,12 @@ const RISE: u64 = 4;
 const SHARE: u64 = 4;
 /// Bytes a second from which on the rest of the millisecond is not kept for the rate to be wrong.
 const FAST: u64 = 31_250_000;
+/// Of a second: what all connections together may have beyond recall where they share a link that is faster than any of them.
+pub const SHARED: u64 = 125;
+/// Microseconds of a round trip to a peer that is likely to have a link as fast as all others.
+const NEAR: u64 = 1_000;
+/// Brief looks after a whole one.
+const BRIEF: u32 = 8;
 /// Looks at a kernel that sends nothing: the first few come early, each other after twice the time of the last.
 const PATIENCE: u32 = 10;
 const EARLY: u32 = 3;
@@ -78,6 +90,8 @@ pub struct Seen {
     pub min_rtt: u64,
     /// Whether bytes have waited since the last look.
     pub waited: bool,
+    /// This connection's part of what all of a fast link carries in a few milliseconds; 0: the link is not known to be fast.
+    pub share: u64,
 }
 
 /// What follows.
@@ -106,6 +120,11 @@ pub struct Pace {
     /// What it held unsent at the last look, and how often that was the same.
     notsent: u64,
     idle: u32,
+    /// Of the last whole look: bytes of a segment, and what might lie ahead as one of many on a fast link; else 0.
+    mss: u64,
+    shared: u64,
+    /// Brief looks since.
+    brief: u32,
 }
 
 impl Pace {
@@ -121,16 +140,18 @@ impl Pace {
             || seen.acked > STARTING * seen.cwnd * mss;
         self.hurry(seen);
         let ahead = self.ahead(seen);
-        let (window, low) = if self.holds_back {
-            (0, (ahead * 3 / 4).min(ahead - mss + 1))
-        } else {
-            (window, (ahead / 2).max(mss + 1))
-        };
+        let is_one_of_many = self.is_one_of_many(seen.share);
+        let is_early = (self.holds_back || self.rate >= FAST) && !is_one_of_many;
+        let low = low(if is_early { ahead * 3 / 4 } else { ahead / 2 }, ahead, mss);
+        let window = if self.holds_back { 0 } else { window };
         let bytes = (window + ahead).saturating_sub(seen.notsent) / mss * mss;
         let drains = if seen.pacing_rate > 0 { seen.pacing_rate } else { self.rate };
         // Where nothing goes (the peer reads nothing) an acknowledgement will tell, and no timer is to wake anybody.
         self.idle = if bytes == 0 && seen.notsent == self.notsent { self.idle + 1 } else { 0 };
         self.notsent = seen.notsent;
+        self.mss = mss;
+        self.shared = if is_one_of_many { ahead } else { 0 };
+        self.brief = 0;
         let again = (self.holds_back && drains > 0 && self.idle < PATIENCE).then(|| {
             // When a segment and a half are left; half a segment's time at least, where it is slow to go.
             let excess = (seen.notsent + bytes).saturating_sub(mss + mss / 2).max(mss / 4).max(1);
@@ -141,6 +162,22 @@ impl Pace {
             low: u32::try_from(low).unwrap_or(u32::MAX),
             again,
         }
+    }
+
+    /// The same from what lies unsent alone, which is asked for only if that may be; None: it is not enough to tell.
+    pub fn brief(&mut self, notsent: impl FnOnce() -> Option<u64>) -> Option<Grant> {
+        if self.shared == 0 || self.brief >= BRIEF {
+            return None;
+        }
+        let low = low(self.shared / 2, self.shared, self.mss);
+        let notsent = notsent().filter(|notsent| *notsent < low)?;
+        self.brief += 1;
+        let bytes = (self.shared - notsent) / self.mss * self.mss;
+        Some(Grant {
+            bytes: usize::try_from(bytes).unwrap_or(usize::MAX),
+            low: u32::try_from(low).unwrap_or(u32::MAX),
+            again: None,
+        })
     }
 
     /// Bytes a second, as believed now; 0: nothing is known.
@@ -174,16 +211,34 @@ impl Pace {
         self.calm = if is_late { CALM } else { self.calm.saturating_sub(1) };
     }
 
+    fn is_one_of_many(&self, share: u64) -> bool {
+        !self.holds_back && share > 0 && self.rate >= (share * SHARED / 2).min(FAST)
+    }
+
     fn ahead(&self, seen: Seen) -> u64 {
         let mss = seen.mss.max(1);
         let share = if self.holds_back || self.calm > 0 || self.rate >= FAST { WHOLE } else { AHEAD };
-        let ahead = (self.rate / share).min(seen.acked / SHARE).min(MOST);
+        let own = (self.rate / share).min(seen.acked / SHARE).min(MOST);
+        let is_new_and_near = self.rate == 0 && !self.holds_back && (1..NEAR).contains(&seen.min_rtt);
+        let ahead = own.max(if self.is_one_of_many(seen.share) {
+            seen.share
+        } else if is_new_and_near {
+            seen.share / 2
+        } else {
+            0
+        });
         let ahead = (ahead / mss * mss).max(2 * mss);
         if self.holds_back && !self.steady {
             return ahead.max(seen.cwnd / 2 * seen.mss);
         }
         ahead
     }
+}
+
+/// The mark below which room is told. With less than that unsent a whole segment may go, or the poller would tell of room again and
+/// again for which nothing is given; with one segment unsent too.
+fn low(wanted: u64, ahead: u64, mss: u64) -> u64 {
+    wanted.min(ahead - mss + 1).max(mss + 1)
 }
 
 #[cfg(test)]
@@ -233,6 +288,78 @@ mod tests {
             assert!(grant.bytes as u64 <= (rate / 1000).max(2 * MSS), "{mbit} Mbit/s: {grant:?}");
             assert!(u64::from(grant.low) > MSS && grant.low as usize <= grant.bytes, "{grant:?}");
         }
+    }
+
+    #[test]
+    fn of_many_on_a_fast_link_each_gets_its_share_once_it_is_fast() {
+        let full = Seen { cwnd: 20, in_flight: 20, acked: 60 * MSS, share: 50 * MSS, ..seen() };
+        let fast = Seen { delivery_rate: FAST, ..full };
+        assert_eq!(Pace::default().grant(fast).bytes as u64, 50 * MSS);
+        assert_eq!(Pace::default().grant(Seen { share: 0, ..fast }).bytes as u64, 15 * MSS);
+        let new = Seen { cwnd: 10, in_flight: 10, share: 50 * MSS, min_rtt: NEAR - 1, ..seen() };
+        assert_eq!(Pace::default().grant(new).bytes as u64, 25 * MSS);
+        for far in [NEAR, 0] {
+            assert_eq!(Pace::default().grant(Seen { min_rtt: far, ..new }).bytes as u64, 2 * MSS);
+        }
+        let half = Seen { delivery_rate: 50 * MSS * SHARED / 2, ..full };
+        assert_eq!(Pace::default().grant(half).bytes as u64, 50 * MSS);
+        let slow = Seen { delivery_rate: half.delivery_rate - 1, ..full };
+        assert!(Pace::default().grant(slow).bytes as u64 <= 15 * MSS);
+        let paced = Seen { in_flight: 10, notsent: MSS, pacing_rate: FAST, ..fast };
+        assert!(Pace::default().grant(paced).bytes as u64 <= 15 * MSS);
+    }
+
+    #[test]
+    fn where_room_is_told_something_is_given() {
+        for (rate, share, pacing_rate, mss) in [
+            (FAST, 0, 0, 65483),
+            (3 * FAST, 0, 0, 65483),
+            (FAST, 200_000, 0, 65483),
+            (FAST / 2, 0, 0, MSS),
+            (FAST, 30 * MSS, 0, MSS),
+            (FAST, 0, FAST, MSS),
+        ] {
+            let full = Seen {
+                cwnd: 10,
+                in_flight: if pacing_rate > 0 { 9 } else { 10 },
+                acked: 100_000_000,
+                delivery_rate: rate,
+                pacing_rate,
+                share,
+                mss,
+                ..seen()
+            };
+            let mut pace = Pace::default();
+            let low = u64::from(pace.grant(Seen { notsent: mss, ..full }).low);
+            for notsent in (0..low).step_by(97).chain([low - 1]) {
+                let seen = Seen { notsent, ..full };
+                let briefly = pace.brief(|| Some(notsent));
+                let grant = pace.grant(seen);
+                assert!(grant.bytes as u64 >= mss, "{seen:?}: {grant:?}");
+                assert!(briefly.is_none_or(|brief| brief.bytes as u64 >= mss), "{seen:?}: {briefly:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_whole_look_at_one_of_many_what_lies_unsent_is_enough_some_times() {
+        let fast =
+            Seen { cwnd: 20, in_flight: 20, acked: 60 * MSS, share: 50 * MSS, delivery_rate: FAST, ..seen() };
+        let mut pace = Pace::default();
+        assert_eq!(pace.brief(|| Some(0)), None);
+        let whole = pace.grant(fast);
+        for _ in 0..BRIEF {
+            let brief = pace.brief(|| Some(10 * MSS)).unwrap();
+            assert_eq!((brief.bytes as u64, brief.low), (40 * MSS, whole.low));
+        }
+        assert_eq!(pace.brief(|| Some(10 * MSS)), None);
+        pace.grant(fast);
+        assert_eq!(pace.brief(|| Some(u64::from(whole.low))), None, "there is no room");
+        pace.grant(Seen { share: 0, ..fast });
+        assert_eq!(pace.brief(|| Some(0)), None, "the link is not fast any more");
+        let mut paced = Pace::default();
+        paced.grant(Seen { in_flight: 10, notsent: MSS, pacing_rate: FAST, ..fast });
+        assert_eq!(paced.brief(|| Some(0)), None, "the kernel holds back");
     }
 
     #[test]

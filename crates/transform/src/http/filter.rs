@@ -1,7 +1,7 @@
 //! Which responses are worth a look: declared once, looked at for every head, so that whoever decides is not asked
 //! about the others.
 
-use super::framing::number;
+use super::framing;
 use super::head::{Head, Start};
 use super::waiting::Request;
 
@@ -26,8 +26,8 @@ impl Filter {
             let is_weak = |tags| memchr::memmem::find(tags, b"W/").is_some();
             return response.has("etag") && request.head().get("if-none-match").is_some_and(is_weak);
         }
-        // The cheapest question first: a number, then the type, which is compared with many.
-        let length = response.get("content-length").and_then(number);
+        // The cheapest question first: a number that is known, then the type, which is compared with many.
+        let length = framing::length(response);
         if length.is_some_and(|length| length < self.least) {
             return false;
         }

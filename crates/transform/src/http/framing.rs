@@ -17,7 +17,8 @@ pub enum Framing {
 }
 
 /// What the fields say, for either kind of message.
-enum Said {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Said {
     Nothing,
     Length(u64),
     Chunked,
@@ -63,6 +64,20 @@ pub fn of_response(head: &Head, is_head: bool) -> Result<Framing, Reason> {
 }
 
 fn said(head: &Head) -> Result<Said, Reason> {
+    head.said().unwrap_or_else(|| look(head))
+}
+
+/// The length that a head speaks of, whatever frames its body.
+pub(super) fn length(head: &Head) -> Option<u64> {
+    match said(head) {
+        Ok(Said::Length(length)) => Some(length),
+        Ok(_) => None,
+        Err(_) => head.get("content-length").and_then(number),
+    }
+}
+
+/// Looks at its fields.
+pub(super) fn look(head: &Head) -> Result<Said, Reason> {
     if head.has("transfer-encoding") {
         return coded(head);
     }
@@ -92,7 +107,7 @@ fn coded(head: &Head) -> Result<Said, Reason> {
 }
 
 /// Digits only: no sign, no blank, no list.
-pub(super) fn number(value: &[u8]) -> Option<u64> {
+fn number(value: &[u8]) -> Option<u64> {
     // 18 digits: what an i64 holds, as other parsers' do.
     if value.is_empty() || value.len() > 18 {
         return None;

@@ -9,6 +9,7 @@ mod plain;
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
+use super::framing::Said;
 use super::reason::Reason;
 
 /// Largest head, in bytes: nginx takes 4 × 8 KB, Apache 100 lines of 8 KB, node 16 KB, h11 64 KB.
@@ -42,34 +43,48 @@ impl Place {
         Self { start: start as u32, end: end as u32 }
     }
 
+    fn length(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     fn of(self, text: &[u8]) -> &[u8] {
         &text[self.start as usize..self.end as usize]
     }
 }
 
+/// A line that nobody has edited.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    /// It begins with it.
+    name: Place,
+    value: Place,
+    /// Where it ends, its CRLF included.
+    end: u32,
+}
+
 #[derive(Clone, Debug)]
 enum Line {
-    /// It begins with its name.
-    Kept {
-        name: Place,
-        value: Place,
-        /// Where it ends, its CRLF included.
-        end: u32,
-    },
+    Kept(Kept),
     New(Box<(Vec<u8>, Vec<u8>)>),
+}
+
+impl Kept {
+    fn of<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        &bytes[self.name.start as usize..self.end as usize]
+    }
 }
 
 impl Line {
     fn name<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
         match self {
-            Self::Kept { name, .. } => name.of(text),
+            Self::Kept(kept) => kept.name.of(text),
             Self::New(field) => &field.0,
         }
     }
 
     fn value<'a>(&'a self, text: &'a [u8]) -> &'a [u8] {
         match self {
-            Self::Kept { value, .. } => value.of(text),
+            Self::Kept(kept) => kept.value.of(text),
             Self::New(field) => &field.1,
         }
     }
@@ -77,7 +92,7 @@ impl Line {
     fn is_named(&self, wanted: &str, text: &[u8]) -> bool {
         // Most names differ in length, which is told without a look at them.
         let length = match self {
-            Self::Kept { name, .. } => (name.end - name.start) as usize,
+            Self::Kept(kept) => kept.name.length(),
             Self::New(field) => field.0.len(),
         };
         length == wanted.len() && is_same(self.name(text), wanted.as_bytes())
@@ -125,6 +140,8 @@ pub struct Head {
     /// How many lines there were.
     parsed: usize,
     edited: bool,
+    /// What it said of its body's length when it was read in one pass; None: it was not.
+    said: Option<Result<Said, Reason>>,
 }
 
 /// Whether the head is all there: its length.
@@ -267,14 +284,14 @@ impl Head {
                 place(field.value)
             };
             lengths.add(field.name.len());
-            if let Some(Line::Kept { end, .. }) = lines.last_mut() {
-                *end = name.start;
+            if let Some(Line::Kept(kept)) = lines.last_mut() {
+                kept.end = name.start;
             }
             // The last one ends where the empty line begins.
-            lines.push(Line::Kept { name, value, end: Place::new(0, length - 2).end });
+            lines.push(Line::Kept(Kept { name, value, end: Place::new(0, length - 2).end }));
         }
         let first_end = match lines.first() {
-            Some(Line::Kept { name, .. }) => name.start,
+            Some(Line::Kept(kept)) => kept.name.start,
             _ => Place::new(0, length - 2).end,
         };
         Ok(Self {
@@ -287,6 +304,7 @@ impl Head {
             lines,
             lengths,
             edited: false,
+            said: None,
             plain: None,
             bytes: Vec::new(),
         })
@@ -416,9 +434,7 @@ impl Head {
         out.extend_from_slice(self.first.of(&self.bytes));
         for line in &self.lines {
             match line {
-                Line::Kept { name, end, .. } => {
-                    out.extend_from_slice(&self.bytes[name.start as usize..*end as usize]);
-                }
+                Line::Kept(kept) => out.extend_from_slice(kept.of(&self.bytes)),
                 Line::New(field) => {
                     out.extend_from_slice(&field.0);
                     out.extend_from_slice(b": ");
@@ -431,6 +447,11 @@ impl Head {
         Cow::Owned(out)
     }
 
+    /// What is known of its body's length without a look at its fields.
+    pub(super) fn said(&self) -> Option<Result<Said, Reason>> {
+        self.said.filter(|_| !self.edited)
+    }
+
     /// The bytes as they are read.
     fn text(&self) -> &[u8] {
         self.plain.as_deref().unwrap_or(&self.bytes)
@@ -438,9 +459,9 @@ impl Head {
 
     fn is_folded(&self, name: &str) -> bool {
         self.lines.iter().any(|line| match line {
-            Line::Kept { name: found, end, .. } => {
-                let whole = &self.bytes[found.start as usize..*end as usize];
-                line.is_named(name, &self.bytes) && memchr::memchr_iter(b'\n', whole).count() > 1
+            Line::Kept(kept) => {
+                let ends = memchr::memchr_iter(b'\n', kept.of(&self.bytes)).count();
+                line.is_named(name, &self.bytes) && ends > 1
             }
             Line::New(_) => false,
         })

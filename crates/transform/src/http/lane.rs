@@ -43,9 +43,9 @@ pub trait Ask {
 }
 
 thread_local! {
-    /// The head that is decided about, for all lanes of the thread: a plain one needs no memory of its own, and what many
-    /// connections take turns with is still near the processor.
-    static DESK: Cell<Option<Box<Head>>> = const { Cell::new(None) };
+    /// The head that is decided about, for all lanes of the thread, by way: a plain one needs no memory of its own, what many
+    /// connections take turns with is still near the processor, and the next head has most of its lines in common with it.
+    static DESK: [Cell<Option<Box<Head>>>; 2] = const { [Cell::new(None), Cell::new(None)] };
 }
 
 enum State {
@@ -120,7 +120,7 @@ impl Lane {
     ///
     /// # Errors
     /// The rest of the direction is not this lane's: where [`Stop::Opaque`], it has been passed already.
-    pub fn feed(&mut self, input: &[u8], out: &mut Output<'_>, ask: &mut dyn Ask) -> Result<(), Stop> {
+    pub fn feed(&mut self, input: &[u8], out: &mut Output<'_>, ask: &mut impl Ask) -> Result<(), Stop> {
         let mut at = 0;
         let result = self.run(input, &mut at, out, ask);
         if let Err(Stop::Opaque(reason)) = result {
@@ -141,7 +141,7 @@ impl Lane {
         input: &[u8],
         at: &mut usize,
         out: &mut Output<'_>,
-        ask: &mut dyn Ask,
+        ask: &mut impl Ask,
     ) -> Result<(), Stop> {
         while *at < input.len() {
             let rest = &input[*at..];
@@ -189,7 +189,7 @@ impl Lane {
         input: &[u8],
         at: &mut usize,
         out: &mut Output<'_>,
-        ask: &mut dyn Ask,
+        ask: &mut impl Ask,
     ) -> Result<(), Stop> {
         if self.head.is_empty() {
             // Empty lines before a request are to be ignored (RFC 9112 §2.2): they pass. Half of one waits.
@@ -199,7 +199,8 @@ impl Lane {
         let rest = &rest[..rest.len().min(super::head::MOST + 1)];
         let before = self.head.len();
         if before == 0 {
-            let decided = DESK.with(|desk| {
+            let decided = DESK.with(|desks| {
+                let desk = &desks[self.way as usize];
                 // Whoever decides may play another connection meanwhile: then that has a head of its own.
                 let mut head = desk.take().unwrap_or_default();
                 let decided = head.read_plain(rest, self.way == Way::Request).then(|| {
@@ -291,7 +292,7 @@ impl Lane {
         range: Range<usize>,
         held: bool,
         out: &mut Output<'_>,
-        ask: &mut dyn Ask,
+        ask: &mut impl Ask,
     ) -> Result<(), Stop> {
         let next = ask.head(head);
         if self.hold && (head.is_edited() || held) {

@@ -305,6 +305,55 @@ fn a_plain_head_is_read_in_one_pass_and_no_other() {
     }
 }
 
+#[test]
+fn a_head_that_takes_the_place_of_another_is_read_as_if_alone() {
+    let lines =
+        ["A: 1\r\n", "A: 2\r\n", "Abc:\r\n", "Content-Length: 5\r\n", " folded\r\n", ": 1\r\n", "A: 1\n"];
+    let first = ["GET /one HTTP/1.1\r\n", "GET /two HTTP/1.0\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 404\r\n"];
+    let mut texts = Vec::new();
+    for first in first {
+        texts.push(first.to_owned());
+        for one in lines {
+            texts.push([first, one].concat());
+            texts.extend(lines.iter().map(|two| [first, one, two].concat()));
+        }
+    }
+    let told = |head: &Head| format!("{head:?}");
+    let read = |head: &mut Head, text: &str| {
+        let text = [text, "\r\nrest"].concat();
+        head.read_plain(text.as_bytes(), text.starts_with("GET")).then(|| told(head))
+    };
+    for before in &texts {
+        for text in &texts {
+            let alone = read(&mut Head::default(), text);
+            let mut head = Head::default();
+            read(&mut head, before);
+            assert_eq!(read(&mut head, text), alone, "{text:?} after {before:?}");
+            assert_eq!(read(&mut head, text), alone, "{text:?} again");
+            if alone.is_some() {
+                // What was done to one is not done to the next.
+                head.set("A", b"edited");
+                head.remove("Abc");
+                assert_eq!(read(&mut head, text), alone, "{text:?} after it was edited");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_request_after_a_response_is_none() {
+    let response = b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n";
+    let mut head = Head::default();
+    assert!(head.read_plain(response, false));
+    assert!(!head.read_plain(response, true));
+    assert!(head.read_plain(response, false) && !head.read_plain(&response[..response.len() - 2], false));
+    let mut parsed = Head::parse(b"HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\n\r\n".to_vec(), false).unwrap();
+    assert!(
+        !parsed.read_plain(b"HTTP/1.1 200 OK\r\nX: 1\r\n 2\r\n\r\n", false),
+        "folded lines are for others"
+    );
+}
+
 // --- when the framer steps aside ---------------------------------------------------------------------------
 
 /// What comes after: nobody may touch it.

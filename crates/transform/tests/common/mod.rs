@@ -3,6 +3,8 @@
 //! The input's first byte chooses what the judge does and how the second play is cut, the rest is records: a byte for
 //! direction and length, then bytes.
 
+use modnet_transform::http::filter::Filter;
+use modnet_transform::http::framing::{of_request, of_response};
 use modnet_transform::http::head::{end_of, may_be_request, may_be_response};
 use modnet_transform::http::{Body, Broken, Change, Connection, Fed, Head, Judge, Request, Room, Way};
 
@@ -26,6 +28,9 @@ impl Body for Same {
         Ok(())
     }
 }
+
+/// What heads are asked for, and what mutations bring.
+const NAMES: [&str; 6] = ["x", "host", "upgrade", "connection", "content-length", "transfer-encoding"];
 
 /// Does one thing always.
 struct Always(u8);
@@ -126,8 +131,9 @@ fn step_by_step(bytes: &[u8], is_request: bool) -> Option<Head> {
     Head::parse(bytes[..length].to_vec(), is_request).ok()
 }
 
-/// A head that is read in one pass is the one that is found step by step, and none is missed but those with folded lines.
-pub fn check_head(bytes: &[u8], is_request: bool) {
+/// A head that is read in one pass is the one that is found step by step, and none is missed but those with folded lines; also where
+/// it takes the place of another, which is in `before`.
+pub fn check_head(bytes: &[u8], is_request: bool, before: &mut Head) {
     let told = |head: &Head| {
         let owned = |bytes: &[u8]| bytes.to_vec();
         let fields: Vec<_> = head.fields().map(|(name, value)| (owned(name), owned(value))).collect();
@@ -136,8 +142,22 @@ pub fn check_head(bytes: &[u8], is_request: bool) {
     };
     let is_folded = |head: &Head| head.as_sent().windows(2).any(|pair| matches!(pair, b"\n " | b"\n\t"));
     let steps = step_by_step(bytes, is_request).filter(|head| !is_folded(head));
-    let mut plain = Head::default();
-    assert_eq!(plain.read_plain(bytes, is_request).then(|| told(&plain)), steps.as_ref().map(told));
+    let framed = |head: &Head| {
+        let short = Filter { least: 6, ..Filter::default() };
+        let is_short = !is_request && !short.wants(&Request::of(&Head::default()), head);
+        let framing = if is_request { of_request(head) } else { of_response(head, false) };
+        // What is asked for by name is what there is, and nothing of the head before.
+        let named = NAMES.map(|name| head.all(name).map(<[u8]>::to_vec).collect::<Vec<_>>());
+        (framing, is_short, named)
+    };
+    let all = |head: &Head| (told(head), framed(head));
+    let check = |head: &mut Head| {
+        assert_eq!(head.read_plain(bytes, is_request).then(|| all(head)), steps.as_ref().map(all));
+    };
+    check(&mut Head::default());
+    // Of other bytes; then of the same.
+    check(before);
+    check(before);
 }
 
 /// Checks one input; why the framer stepped aside, if it did.
@@ -146,11 +166,14 @@ pub fn check(input: &[u8]) -> Option<&'static str> {
     let (act, edits) = (first & 3, [first & 4 != 0, first & 8 != 0]);
     let mut pieces = Vec::new();
     let mut rest = rest;
+    let (mut before, mut of_both) = ([Head::default(), Head::default()], Head::default());
     while let Some((kind, after)) = rest.split_first() {
         let length = (usize::from(kind & 0x7f) * 8).max(1).min(after.len());
         let (piece, after) = after.split_at(length);
-        check_head(piece, kind & 0x80 == 0);
-        pieces.push((if kind & 0x80 == 0 { Way::Request } else { Way::Response }, piece));
+        let is_request = kind & 0x80 == 0;
+        check_head(piece, is_request, &mut before[usize::from(is_request)]);
+        check_head(piece, is_request, &mut of_both);
+        pieces.push((if is_request { Way::Request } else { Way::Response }, piece));
         rest = after;
     }
     let whole = play(act, edits, &pieces, |length| length);

@@ -218,13 +218,9 @@ fn what_is_looked_at_ahead_of_the_worker_arrives() {
     running.end();
 }
 
-/// A client that counts waits for nothing but that number.
-#[test]
-fn what_was_read_for_a_destination_that_has_gone_is_counted() {
-    let (page, slot) = (Arc::new(Page::new().unwrap().0), SLOTS - 1);
-    let (mut near, left) = UnixStream::pair().unwrap();
-    let mut pair = Pair::new(left.into(), Some(Seat { pool: 1, slot, page: Arc::clone(&page) }));
-    let (right, _) = UnixStream::pair().unwrap();
+/// A late flow whose destination is a pair: that and its other end.
+fn flow_to_a_pair() -> (Flow, UnixStream) {
+    let (right, network) = UnixStream::pair().unwrap();
     let (chain, token) = (vec!["m".to_owned()], [0; 16]);
     let origin =
         Origin { application: 1, record: 1, chain, position: 0, until: 1, token, fail_closed: false };
@@ -232,10 +228,21 @@ fn what_was_read_for_a_destination_that_has_gone_is_counted() {
     let outlet = Arc::new(Outlet::new(Box::new(|_| ())));
     flow.machine.bind_late(Arc::clone(&outlet), MOST);
     flow.late = Some(Box::new(Late::new(outlet)));
+    (flow, network)
+}
+
+/// A client that counts waits for nothing but that number.
+#[test]
+fn what_was_read_for_a_destination_that_has_gone_is_counted() {
+    let (page, slot) = (Arc::new(Page::new().unwrap().0), SLOTS - 1);
+    let (mut near, left) = UnixStream::pair().unwrap();
+    let mut pair = Pair::new(left.into(), Some(Seat { pool: 1, slot, page: Arc::clone(&page) }));
+    let (mut flow, _) = flow_to_a_pair();
     near.write_all(&pattern(100_000)).unwrap();
     flow.machine.ready(Side::Left, Ready { readable: true, ..Ready::default() });
     let (mut pipes, mut scratch, mut traffic) = (Pipes::new(1), [0; 1024], Traffic::default());
-    let mut means = Means { pipes: &mut pipes, scratch: &mut scratch, traffic: &mut traffic, now: 0 };
+    let mut means =
+        Means { pipes: &mut pipes, scratch: &mut scratch, traffic: &mut traffic, flows: 1, now: 0 };
     assert!(append(&mut flow, &mut pair, usize::MAX, &mut means).is_none());
     assert!(flow.machine.right_is_gone());
     let taken = 100_000 - sock::unread(pair.left.as_fd()).unwrap();

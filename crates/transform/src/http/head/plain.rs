@@ -2,11 +2,17 @@
 //!
 //! Nearly all heads are plain, and to find their fields was most of what a module of messages does for a message that it leaves
 //! alone. Eight bytes are looked at in one step; every name is looked at once, its length remembered. What is not plain is
-//! left to httparse, which is asked step by step what is wrong. Must not: take what those steps refuse, or read it in another
-//! way (`tests/common` holds the two against each other).
+//! left to httparse, which is asked step by step what is wrong.
+//!
+//! Of the heads that a server sends most lines are those of the head before, and so it is with what its clients send: a line that is the
+//! same as the one in its place there is compared, and not read again; nor is a head that is all the same. That a head was read
+//! before is no reason to trust it: only bytes that were found plain are, and what is found in them depends on nothing else.
+//!
+//! Must not: take what those steps refuse, or read it in another way (`tests/common` holds the two against each other).
 
-use super::{is_method, Head, Lengths, Line, Place, Start, BEGIN, FIELDS, MOST};
+use super::{is_method, Head, Kept, Lengths, Line, Place, Start, BEGIN, FIELDS, MOST};
 use crate::http::chunked::is_token;
+use crate::http::framing;
 
 /// 1 in every byte of a word.
 const ONES: u64 = u64::MAX / 0xff;
@@ -31,34 +37,43 @@ impl Head {
     }
 
     fn find(&mut self, text: &[u8], is_request: bool) -> Option<()> {
-        let mut at = if is_request { self.request_line(text) } else { self.status_line(text) }?;
+        // What was edited is not what its bytes say.
+        let is_known = self.said().is_some() && (self.start == Start::Request) == is_request;
+        if is_known && text.starts_with(&self.bytes) {
+            return Some(());
+        }
+        self.said = None;
+        if !is_known {
+            self.first = Place::default();
+            self.lines.clear();
+        }
+        let mut at = self.first.end as usize;
+        if at == 0 || !text.starts_with(&self.bytes[..at]) {
+            at = if is_request { self.request_line(text) } else { self.status_line(text) }?;
+        }
         self.first = Place::new(0, at);
-        self.lines.clear();
         self.lengths = Lengths::default();
+        let mut count = 0;
         while let line @ [first, ..] = &text[at..] {
             if *first == b'\r' {
                 break;
             }
-            let colon = end_of_name(line);
-            if colon == 0 || *line.get(colon)? != b':' || self.lines.len() == FIELDS {
-                return None;
+            let known = self.lines.get(count).and_then(|known| again(known, &self.bytes, line, at));
+            let kept = known.or_else(|| field(line, at)).filter(|_| count < FIELDS)?;
+            self.lengths.add(kept.name.length());
+            match self.lines.get_mut(count) {
+                Some(line) => *line = Line::Kept(kept),
+                None => self.lines.push(Line::Kept(kept)),
             }
-            let value = &line[colon + 1..];
-            let end = end_of_text::<b' '>(value);
-            let next = at + line_end(line, colon + 1 + end)?;
-            let (from, to) = trimmed(&value[..end]);
-            self.lengths.add(colon);
-            self.lines.push(Line::Kept {
-                name: Place::new(at, at + colon),
-                value: Place::new(at + colon + 1 + from, at + colon + 1 + to),
-                end: Place::new(at, next).end,
-            });
-            at = next;
+            at = kept.end as usize;
+            count += 1;
         }
         let length = line_end(text, at)?;
-        (self.parsed, self.edited, self.plain) = (self.lines.len(), false, None);
+        self.lines.truncate(count);
+        (self.parsed, self.edited, self.plain) = (count, false, None);
         self.bytes.clear();
         self.bytes.extend_from_slice(&text[..length]);
+        self.said = Some(framing::look(self));
         Some(())
     }
 
@@ -94,6 +109,36 @@ impl Head {
         (self.method, self.target) = (Place::default(), Place::default());
         line_end(text, at + 4 + end_of_text::<b' '>(&text[at + 4..]))
     }
+}
+
+/// The field that `line` begins with, at this place of the head, where it is the one that was `known` in other `bytes`.
+fn again(known: &Line, bytes: &[u8], line: &[u8], at: usize) -> Option<Kept> {
+    let Line::Kept(known) = known else { return None };
+    if !line.starts_with(known.of(bytes)) {
+        return None;
+    }
+    // Both are places in heads, so that neither sum wraps.
+    let from = Place::new(at, 0).start;
+    let moved = |place: u32| place - known.name.start + from;
+    let place = |place: Place| Place { start: moved(place.start), end: moved(place.end) };
+    Some(Kept { name: place(known.name), value: place(known.value), end: moved(known.end) })
+}
+
+/// The field that `line` begins with, at this place of the head.
+fn field(line: &[u8], at: usize) -> Option<Kept> {
+    let colon = end_of_name(line);
+    if colon == 0 || *line.get(colon)? != b':' {
+        return None;
+    }
+    let value = &line[colon + 1..];
+    let end = end_of_text::<b' '>(value);
+    let next = line_end(line, colon + 1 + end)?;
+    let (from, to) = trimmed(&value[..end]);
+    Some(Kept {
+        name: Place::new(at, at + colon),
+        value: Place::new(at + colon + 1 + from, at + colon + 1 + to),
+        end: Place::new(at, at + next).end,
+    })
 }
 
 /// x of `HTTP/1.x`.

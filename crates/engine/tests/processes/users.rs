@@ -1,45 +1,18 @@
 //! When a module ends, and when it must not.
 
-use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
+use std::sync::Arc;
 
-use super::*;
-use crate::pairs::Pairs;
-use crate::record::Plan;
+use modnet_engine::users::{Users, GRACE, LINGER, PAUSE};
+
+use crate::runtime::Runtime;
 use crate::scratch::Scratch;
-
-/// A process that ends with its standard input.
-fn process(environment: &[(&str, &std::path::Path)]) -> Child {
-    Command::new("cat")
-        .envs(environment.iter().copied())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap()
-}
-
-fn end(mut child: Child) {
-    drop(child.stdin.take());
-    child.wait().unwrap();
-}
+use crate::{create, end, process, until};
 
 fn start(runtime: &Runtime) -> (Arc<Users>, Receiver<()>) {
     let (told, ended) = channel();
     let users = Users::start(runtime.clone(), "m", Some(Box::new(move || told.send(()).unwrap()))).unwrap();
     (users, ended)
-}
-
-fn record(runtime: &Runtime, root_pid: u32, chain: &[&str]) -> Record {
-    let plan = Plan {
-        root_pid,
-        chain,
-        fail_closed: false,
-        pairs: Pairs::Pooled,
-        inline: true,
-        hidden_base: 1000,
-        shown_hard_limit: 0,
-    };
-    Record::create(runtime, &plan).unwrap()
 }
 
 #[test]
@@ -67,7 +40,7 @@ fn an_orphan_that_has_the_record_keeps_it() {
     let launcher = process(&[]);
     let number = launcher.id();
     users.add(number).unwrap();
-    drop(record(&runtime, number, &["x", "m"]));
+    drop(create(&runtime, number, &["x", "m"]));
     let orphan = process(&[("MODNET_RECORD", &runtime.record(number))]);
     end(launcher);
     assert_eq!(ended.recv_timeout(LINGER * 2), Err(RecvTimeoutError::Timeout));
@@ -83,7 +56,7 @@ fn a_chain_without_it_lets_it_go() {
     let runtime = scratch.runtime();
     let (users, ended) = start(&runtime);
     let application = process(&[("MODNET_RECORD", &runtime.record(5_000_000))]);
-    let applied = record(&runtime, 5_000_000, &["m"]);
+    let applied = create(&runtime, 5_000_000, &["m"]);
     users.add(application.id()).unwrap();
     applied.apply(&["other"], false).unwrap();
     users.review();
@@ -98,11 +71,7 @@ fn a_module_that_stays_outlives_its_users() {
     let user = process(&[]);
     users.add(user.id()).unwrap();
     end(user);
-    let until = Instant::now() + LINGER * 4;
-    while !users.list().is_empty() {
-        assert!(Instant::now() < until, "a user that has gone stays listed");
-        thread::yield_now();
-    }
+    until("a user that has gone is listed no more", || users.list().is_empty());
     users.add(std::process::id()).unwrap();
     assert_eq!(users.add(5_000_000).unwrap_err().errno, libc::ESRCH);
     users.end();
