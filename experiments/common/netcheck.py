@@ -7,6 +7,8 @@ undo.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import select
 import shutil
 import socket
 import time
@@ -19,6 +21,7 @@ from experiments.common.errors import ExperimentError
 
 _SHAPED_MBIT = 100
 _SAMPLE_BYTES = 10_000_000
+_PATIENCE_S = 30
 
 
 def main() -> int:
@@ -72,19 +75,26 @@ def transfer(hosts: net.Hosts, family: int, address: str, size: int) -> float:
     with hosts.client.entered():
         receiver = socket.socket(family, socket.SOCK_STREAM)
     with listener, receiver:
-        receiver.settimeout(30)
         receiver.connect(listener.getsockname())
         sender, _ = listener.accept()
         begun = time.monotonic()
         with sender:
             sender.setblocking(False)
+            receiver.setblocking(False)
             pending, received = memoryview(bytes(size)), 0
+            waiting = select.poll()
+            waiting.register(receiver, select.POLLIN)
+            waiting.register(sender, select.POLLOUT)
             while received < size:
-                if pending:
-                    try:
-                        pending = pending[sender.send(pending[: 1 << 16]) :]
-                    except BlockingIOError:
-                        received += len(receiver.recv(1 << 20))
-                else:
+                # For both at once: a full buffer may hold only what has arrived and is not acknowledged yet.
+                if not waiting.poll(_PATIENCE_S * 1000):
+                    raise ExperimentError(
+                        f"{address}: {received} of {size} bytes came, then none for {_PATIENCE_S} s"
+                    )
+                with contextlib.suppress(BlockingIOError):
+                    pending = pending[sender.send(pending[: 1 << 16]) :]
+                with contextlib.suppress(BlockingIOError):
                     received += len(receiver.recv(1 << 20))
+                if not pending:
+                    waiting.modify(sender, 0)
         return time.monotonic() - begun
