@@ -1,6 +1,8 @@
 """Apache with PHP, which makes the report line by line; with mod_deflate at a level, or behind a module.
 
-One configuration of our own a variant; prefork, one process a client at most. It must not know links.
+One configuration of our own a variant; prefork, a process a client, all of which stay: where ten were
+started, Apache served ten clients and doubled its processes once a second, so that how many of 40 downloads
+went on at once hung on how long ago the last round was. It must not know links.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ PHPIniDir {here}
 TypesConfig /dev/null
 AddType application/x-httpd-php .php
 php_admin_value output_buffering 8192
-StartServers 10
+StartServers 60
+MinSpareServers 1
+MaxSpareServers 60
 MaxRequestWorkers 60
 KeepAlive On
 DocumentRoot {www}

@@ -27,7 +27,7 @@ MODULES = {**FIXED, ADAPTIVE: "gzip", PAPER: "gzip,policy=paper", ZSTD: "gzip,co
 VARIANTS = (NATIVE, *DEFLATE, *MODULES)
 CHANGING = "changing"
 LINKS: dict[str, float | None] = {"240": 240.0, "50": 50.0, "10": 10.0, "2": 2.0, CHANGING: None}
-_OFTEN = {"240": 30, "50": 6, CHANGING: 3}
+_OFTEN = {"240": 30, "50": 6, "10": 3, CHANGING: 3}
 """Where the processor is the slower half a round is over in a quarter of a second, from one to the next of
 which the machine wanders by five times the bound: their ratios' quartiles are 0.9 and 1.1, and the median of
 five says nothing. On the changing link each round has another part of the traces, and the best level of three

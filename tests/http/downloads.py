@@ -26,7 +26,7 @@ _PIECE = 65536
 _SOURCE_S = 1.5e-9
 """What Apache, PHP and the kernel take for a byte of the report, on the same processor."""
 _ASK_S = 0.00006
-_WORTH, _LATE, _OVERDUE, _EVERY_S = 60, 10, 20, 0.01
+_WORTH, _SOON, _LATE, _OVERDUE, _EVERY_S = 60, 20, 10, 20, 0.01
 """As `crates/python/src/http/body.rs` asks."""
 _READ = 4
 """Pieces of one read; the next comes when all of it was given to the kernel."""
@@ -81,6 +81,7 @@ class Body:
     window: float = 10.0 * MSS
     delivery_rate: int = 0
     app_limited: bool = True
+    asked: int = 0
     asked_s: float = -1.0
     waits_s: float = 0.0
     seconds_then: float = 0.0
@@ -170,11 +171,13 @@ class Body:
         costs, sizes = _TYPICAL["gzip"]
         took, self.now_s = 0.0, now_s
         waited, worth = (now_s - self.asked_s) / _EVERY_S, (self.seconds - self.seconds_then) / _ASK_S
-        is_worth = worth >= _WORTH or (waited >= _LATE and worth >= _WORTH / 2)
+        times = _SOON if self.asked == 1 else _WORTH
+        is_worth = worth >= times or (waited >= _LATE and worth >= _WORTH / 2)
         rests = self.rests and self.kernel + self.flight < 1
         if self.asked_s < 0 or waited >= _OVERDUE or (waited >= 1 and is_worth and not rests):
             self.rests = False
             self.level = policy(self, self)
+            self.asked += 1
             self.asked_s, self.seconds_then, took = now_s, self.seconds, _ASK_S
         count = min(_PIECE, BODY - self.bytes_in)
         self.pieces += 1

@@ -350,6 +350,52 @@ def test_a_new_connection_begins_with_what_its_network_had() -> None:
     assert first[0] > first[1]
 
 
+def goes(policy: Any, flow: Flow, encoding: Any) -> None:
+    """64 KB more, as `settled` has them."""
+    level = policy.level(flow, encoding)
+    encoding.goes(level, 65536, 65536 // 12, 65536 * (1 + 2 * level) * 1e-9)
+
+
+def test_who_begins_after_a_crowd_expects_it_again_and_is_asked_once_more() -> None:
+    machine = Machine(1)
+    for body in range(40):
+        machine.ask(-body, 250_000.0)
+    for _ in range(25):
+        machine.look()
+    assert machine.active == 0 and machine.lately < 1 and machine.crowd > 30
+    machine.has_rate("192.0.2.0/24", 250_000.0)
+    policy, encoding = adaptive(machine, None), Encoding()
+    goes(policy, Flow(Tcp()), encoding)
+    assert 1 < encoding.level < 8 <= policy.level(Flow(Tcp()), encoding)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tcp", [WAITS, IDLE])
+def test_a_first_burst_says_less_than_the_network(tcp: Tcp) -> None:
+    levels = []
+    for acked in (15_000, 100_000):
+        machine, encoding = Machine(1), Encoding()
+        machine.has_rate("192.0.2.0/24", 50_000.0)
+        policy, flow = adaptive(machine, None), Flow(dataclasses.replace(tcp))
+        for _ in range(12):
+            goes(policy, flow, encoding)
+            flow.tcp.delivery_rate, flow.tcp.bytes_acked = 30_000_000, acked
+        levels.append(encoding.level)
+    assert levels[0] >= 8 and levels[1] <= 3
+
+
+def test_an_estimate_below_what_has_just_arrived_is_a_dip() -> None:
+    levels = []
+    for packets in (4, 400):
+        policy, encoding = adaptive(Machine(1), None), Encoding()
+        flow = Flow(dataclasses.replace(WAITS))
+        for rate in range(50_000, 50_008):
+            policy._bandwidth = Known(rate)  # type: ignore[assignment]
+            goes(policy, flow, encoding)
+            flow.tcp.bytes_acked += packets * 1448
+        levels.append(encoding.level)
+    assert levels[0] >= 8 and levels[1] <= 3
+
+
 def test_without_an_estimate_the_kernels_word_counts_while_it_has_more_to_send() -> None:
     busy = dataclasses.replace(WAITS, delivery_rate=30_000)
     assert settled(adaptive(Machine(1), None), Flow(busy), Encoding()) >= 8

@@ -55,8 +55,8 @@ _REST = 1.5e-9
 Measured with Apache and PHP; without it the level that just fills the processor is taken for one that leaves
 room.
 """
-_NEAR = 1.01
-"""Levels that take less than this more time are as good: what a body's own variation is."""
+_OTHER = 0.15
+"""Of the faster half so much counts beside the slower one."""
 _BUSY = 2.0
 """From so many bodies for a processor on, level 0 may be chosen: a stored body is 7 to 12 times as long."""
 _QUIET = 1.5
@@ -67,10 +67,16 @@ _PROBE = 2.0
 """A link that stands idle is believed to carry so many times what was believed, or what has arrived: as in
 slow start, until it has something to send when it is looked at.
 """
+_MANY = 16
+"""Packets' worth of bytes: the first so many of a connection may be a burst that a bucket lets pass; how long
+fewer took says little.
+"""
 _STALE = 2.0
 """Seconds for which a rate is believed while the link stands idle: `modnet.estimate`'s half-life."""
 _FADES = 0.7
 """Of the bodies that there were at the last look so many are expected again: within two seconds none."""
+_CROWD_FADES = 0.995
+"""The same for a body that begins: half of them within half a minute."""
 _SMOOTH = 0.2
 """Of what a level costs, the newest counts so much."""
 _SLOWEST = 20.0
@@ -101,8 +107,10 @@ class Machine:
         self.active = 0
         """Bodies that are being compressed, as of the last look and since."""
         self.lately = 0.0
-        """As many as there were at recent looks: clients that were served together come back together, and
-        the first of them is not alone.
+        """As many as there were at recent looks."""
+        self.crowd = 0.0
+        """As many as there were within the last half minute: clients that were served together come back
+        together, and the first of them is not alone.
         """
         self.carried = 0.0
         """Bytes a second that their links carry, as far as is known."""
@@ -123,6 +131,7 @@ class Machine:
     def look(self) -> None:
         """Forgets bodies that were not heard of for a while."""
         self.lately = max(self.active, _FADES * self.lately)
+        self.crowd = max(self.active, _CROWD_FADES * self.crowd)
         self._before_that, self._bodies = self._bodies, {}
         self.active, self.carried = len(self._before_that), sum(self._before_that.values())
 
@@ -148,14 +157,15 @@ class Machine:
             self.active -= 1
             self.carried -= rate
 
-    def share(self, rate: float | None) -> float:
+    def share(self, rate: float | None, begins: bool) -> float:
         """How many want each processor, if all did as a body does whose link has this rate; a lone body on an
         idle machine has one for itself.
 
         Bodies on slower links want less of it, and those on faster ones get no more than everybody. What the
-        levels in use happen to leave is not asked: all would take it at once.
+        levels in use happen to leave is not asked: all would take it at once. Of a body that `begins` nobody
+        knows who comes with it; the next question is soon.
         """
-        wanting = max(self.active, self.lately)
+        wanting = max(self.active, self.crowd if begins else self.lately)
         if rate and self.active and 0.0 < self.carried < self.active * rate:
             # The others as those that are there.
             wanting *= self.carried / (self.active * rate)
@@ -259,7 +269,7 @@ class Adaptive:
         self._at = (0, 0.0)
         """Bytes that had arrived at the last look, and when that was."""
         self._known = 0.0
-        """When the rate was last seen."""
+        """When the rate was last seen, or taken over from the network."""
         self._unsent: int | None = None
         """The bound that the kernel was given."""
         self._network = ""
@@ -280,7 +290,7 @@ class Adaptive:
                 self._learn(encoding)
             self._look(flow, encoding)
             machine.ask(id(self), self._rate)
-            share = machine.share(self._rate)
+            share = machine.share(self._rate, encoding.bytes_in == 0)
             self._level = self._best(encoding.name, share)
             if self._level <= max(self._range.start, 1):
                 # The processor is the slower half at every level, until something waits for the link.
@@ -308,6 +318,7 @@ class Adaptive:
         if not self._network and flow.peer is not None:
             self._network = _network(flow.peer[0])
             self._rate = self._machine.rate_of(self._network)
+            self._known = tcp.updated_ns * 1e-9
             if self._rate is not None and tcp.delivery_rate > self._rate:
                 # What this connection has carried its link can carry, whatever others of its network do: who
                 # reads nothing is slow. Short bodies are asked about once, and would never find that out.
@@ -323,13 +334,22 @@ class Adaptive:
         best = self._bandwidth.best()
         if best is not None and best.confidence >= _BELIEVED and best.rate != self._heard:
             self._heard = best.rate
-            self._saw(best.rate, now, True)
+            # What has arrived the link has carried: the kernel's rate is that of one packet's round trip, and
+            # has dips.
+            many = tcp.bytes_acked - acked >= _MANY * tcp.mss
+            self._saw(max(best.rate, arrived) if many else best.rate, now, True)
         elif unsent > 0 and tcp.delivery_rate > 0 and not tcp.app_limited:
             # The kernel's word: a burst that a bucket lets pass fools it, but not for long.
-            self._saw(float(tcp.delivery_rate), now, False)
+            if not self._shows_little(tcp):
+                self._saw(float(tcp.delivery_rate), now, False)
         elif idle:
-            self._stood_idle(tcp, arrived, now)
+            if not self._shows_little(tcp):
+                self._stood_idle(tcp, arrived, now)
             encoding.flush()
+
+    def _shows_little(self, tcp: Any) -> bool:
+        """Whether what its network has says more than what the connection has shown."""
+        return self._rate is not None and tcp.bytes_acked < _MANY * tcp.mss
 
     def _saw(self, rate: float, now: float, measured: bool) -> None:
         self._rate, self._measured, self._known = rate, measured, now
@@ -369,17 +389,13 @@ class Adaptive:
         stored = machine.active >= _BUSY * machine.cores and self._measured
         levels = self._range if stored else range(max(self._range.start, 1), self._range.stop)
         slowness = 0.0 if self._rate is None else scale / self._rate
-        found, shortest = self._range.start, float("inf")
+        found, least = self._range.start, float("inf")
         for level in levels:
-            # The slower half; a level that takes more of the processor has to be worth it.
+            # The slower half, and a little of the other: what a moment later may be the slower one.
             takes, link = (costs[level] + _REST) * share, sizes[level] * slowness
-            if takes >= shortest:
-                # And so do those above it.
-                break
-            if link > takes:
-                takes = link
-            if takes * _NEAR < shortest:
-                found, shortest = level, takes
+            takes = takes + _OTHER * link if takes > link else link + _OTHER * takes
+            if takes < least:
+                found, least = level, takes
         return found
 
 

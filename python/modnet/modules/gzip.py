@@ -21,18 +21,22 @@ same time, so the level that is best is the one whose slower half is fastest:
 
     time(level) = max((cost[level] + rest) * share, size[level] / rate)
 
+and a little of the faster half besides, since a moment later it may be the slower one.
+
 - `cost` and `size` are measured while bodies are compressed, and carried over to levels that are not in use
   by what they cost and bring with typical text. `rest` is what the server and the kernel take for a byte.
 - `share`: how many want each processor: the bodies that are being compressed or were a second ago, as far as
   their links keep them busy, times how much longer than its processor time a coding takes, since others want
-  the processor too.
-- `rate` is what `modnet.estimate.Bandwidth` believes; before it knows, what the kernel measured while it had
-  more to send. Where all that was sent has arrived the processor was the slower half, or the link has become
-  faster: the rate is taken for twice as much with each look, up to cwnd / srtt. A body begins with what
-  its network (/24, /48) had of late, or with what its own connection has carried, if that is more.
+  the processor too. A body that begins expects as many as there were within the last half minute, until it is
+  asked again soon after.
+- `rate` is what `modnet.estimate.Bandwidth` believes, and no less than what has just arrived; before it
+  knows, what the kernel measured while it had more to send. Where all that was sent has arrived the processor
+  was the slower half, or the link has become faster: the rate is taken for twice as much with each look, up
+  to cwnd / srtt. A body begins with what its network (/24, /48) had of late, or with what its own connection
+  has carried, if that is more; until more than a first burst has arrived nothing else is believed.
 
-Of levels that take about the same time the cheapest is taken. So a slow link gets level 8 or 9, a fast link
-on an idle machine the level that keeps it full, a fast link on a busy machine 1, or 0 where many bodies wait.
+So a slow link gets level 8 or 9, a fast link on an idle machine the level that keeps it full, a fast link on
+a busy machine 1, or 0 where many bodies wait.
 To decide late, the kernel is given only what it will send until the body has its turn again, and for 20 ms
 (`flow.limit_unsent`), until the rate is known and while others want the processor: on a quiet machine a slow
 body is compressed ahead, as hard as its link is slow. Where the link stands idle while a coding still holds

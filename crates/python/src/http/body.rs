@@ -1,12 +1,13 @@
 //! Bodies that are changed: a coding whose level follows a policy, or a transform in Python.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modnet_inspect::watch::Watch;
 use modnet_transform::encode::{make, Encode, Failed, HIGHEST};
 use modnet_transform::http::{Body, Broken};
+use modnet_transform::spent::Spent;
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -20,14 +21,15 @@ use crate::hooks;
 /// 0.15 ms, level 1 of gzip 4 for all of 3 MB, and a tenth of all was spent on questions whose answer was the same. At 25 times
 /// the questions of Figure 4's fastest link still took a twentieth of what a fixed level does.
 const WORTH: u32 = 60;
+/// The second question comes sooner: who comes with many others was asked before most of them were there.
+const SOON: u32 = 20;
 /// So many intervals are long for a body that is held up, and half as much is worth a question; and so many are too long, whatever
 /// it costs: the link may have changed.
 const LATE: u32 = 10;
 const OVERDUE: u32 = 20;
-/// What is compressed at once, and between two looks at the clocks. Chunked bodies come in 8 KB: a look at each of them, at
-/// the thread's processor time a system call of 1 to 3 µs, took a tenth of what level 1 does.
+/// What is compressed at once, and between two looks at the clock. Chunked bodies come in 8 KB.
 const PIECE: usize = 64 * 1024;
-/// Nor are they looked at again before this has passed: level 1 makes six pieces in it.
+/// Nor is it asked about again before this has passed: level 1 makes six pieces in it.
 const LOOK: Duration = Duration::from_millis(1);
 
 /// Whose body it is: whom to tell of failures.
@@ -110,6 +112,9 @@ impl HttpEncoding {
     }
 }
 
+/// Neighbours have others of their pieces timed.
+static BODIES: AtomicU32 = AtomicU32::new(0);
+
 struct Policy {
     owner: Owner,
     call: Py<PyAny>,
@@ -120,24 +125,33 @@ struct Policy {
     /// While the link stands idle the answer stays.
     rests: bool,
     asked: Instant,
-    /// Time that passed while the coding worked.
-    elapsed: Duration,
-    /// Bytes since a piece's time was taken; that piece counts for all of them.
-    untimed: usize,
-    /// When a piece's time was taken last.
-    timed: Instant,
-    /// Processor time of the coding; at the last question; of that question.
-    spent: Duration,
-    spent_then: Duration,
+    /// Bytes since the clock was looked at, and when that was.
+    unlooked: usize,
+    looked: Instant,
+    spent: Spent,
+    /// Asked once so far.
+    is_new: bool,
+    /// Processor time of the last question.
     cost: Duration,
 }
 
 impl Policy {
+    /// Whether it is time to look whether a question is due.
+    fn looks(&mut self, length: usize) -> bool {
+        self.unlooked += length;
+        let looks = self.unlooked >= PIECE && self.looked.elapsed() >= LOOK.min(self.every);
+        if looks {
+            (self.unlooked, self.looked) = (0, Instant::now());
+        }
+        looks
+    }
+
     fn is_due(&self) -> bool {
         let waited = self.asked.elapsed();
-        let worked = self.spent.saturating_sub(self.spent_then);
-        let is_worth = |times: u32| worked >= self.cost * times;
-        let is_due = is_worth(WORTH) || (waited >= self.every * LATE && is_worth(WORTH / 2));
+        let worked = self.spent.worked();
+        let is_worth = |times: u32| worked >= self.cost.as_secs_f64() * f64::from(times);
+        let is_due = is_worth(if self.is_new { SOON } else { WORTH })
+            || (waited >= self.every * LATE && is_worth(WORTH / 2));
         waited >= self.every * OVERDUE || (waited >= self.every && is_due && !(self.rests && self.is_idle()))
     }
 
@@ -175,12 +189,12 @@ impl Coded {
     fn ask(&mut self, out: &mut Vec<u8>) -> Result<(), Wrapped> {
         let Some(policy) = &mut self.policy else { return Ok(()) };
         let begun = processor_time();
-        policy.spent_then = policy.spent;
         let told = (self.stream.level(), self.bytes_in, self.bytes_out);
         let answer = Python::attach(|py| {
             level(py, policy, told).map_err(|error| policy.owner.tell(py, "level", &error)).ok()
         });
         policy.asked = Instant::now();
+        policy.is_new = false;
         policy.cost = processor_time().saturating_sub(begun);
         match answer {
             Some((level, flush, rests)) => {
@@ -199,24 +213,21 @@ impl Coded {
     }
 
     fn piece(&mut self, piece: &[u8], out: &mut Vec<u8>) -> Result<(), Wrapped> {
-        let timed = self.policy.as_mut().is_some_and(|policy| {
-            policy.untimed += piece.len();
-            policy.untimed >= PIECE && policy.timed.elapsed() >= LOOK.min(policy.every)
-        });
-        if timed && self.policy.as_ref().is_some_and(Policy::is_due) {
+        if self.policy.as_mut().is_some_and(|policy| policy.looks(piece.len()) && policy.is_due()) {
             self.ask(out)?;
         }
         let before = out.len();
-        match self.policy.as_mut().filter(|_| timed) {
+        let timed = self
+            .policy
+            .as_mut()
+            .map(|policy| &mut policy.spent)
+            .and_then(|spent| spent.is_timed(piece.len()).then_some(spent));
+        match timed {
             None => self.stream.write(piece, out)?,
-            Some(policy) => {
+            Some(all) => {
                 let (spent, begun) = (processor_time(), Instant::now());
                 self.stream.write(piece, out)?;
-                #[allow(clippy::cast_precision_loss)] // a few hundred thousand
-                let times = policy.untimed as f64 / piece.len() as f64;
-                policy.spent += processor_time().saturating_sub(spent).mul_f64(times);
-                policy.elapsed += begun.elapsed().mul_f64(times);
-                (policy.untimed, policy.timed) = (0, Instant::now());
+                all.took(piece.len(), processor_time().saturating_sub(spent), begun.elapsed());
             }
         }
         self.bytes_in += piece.len() as u64;
@@ -226,11 +237,11 @@ impl Coded {
 }
 
 /// What the policy says, whether it wants a flush, and whether its answer stays while the link is idle.
-fn level(py: Python<'_>, policy: &Policy, told: (u8, u64, u64)) -> PyResult<(u8, bool, bool)> {
+fn level(py: Python<'_>, policy: &mut Policy, told: (u8, u64, u64)) -> PyResult<(u8, bool, bool)> {
     {
         let mut encoding = policy.encoding.borrow_mut(py);
         (encoding.level, encoding.bytes_in, encoding.bytes_out) = told;
-        (encoding.seconds, encoding.elapsed) = (policy.spent.as_secs_f64(), policy.elapsed.as_secs_f64());
+        (encoding.seconds, encoding.elapsed) = policy.spent.turn();
         (encoding.flush, encoding.rests) = (false, false);
     }
     policy.owner.asked.store(true, Ordering::Relaxed);
@@ -356,15 +367,14 @@ pub fn body(py: Python<'_>, wanted: Wanted, owner: Owner) -> PyResult<Box<dyn Bo
                 link,
                 rests: false,
                 asked: Instant::now(),
-                elapsed: Duration::ZERO,
-                untimed: 0,
-                timed: Instant::now(),
-                spent: Duration::ZERO,
-                spent_then: Duration::ZERO,
+                unlooked: 0,
+                looked: Instant::now(),
+                spent: Spent::new(BODIES.fetch_add(0x61C8_8647, Ordering::Relaxed)),
+                is_new: true,
                 cost: Duration::ZERO,
             };
             let begun = processor_time();
-            let (first, _, rests) = self::level(py, &policy, (1, 0, 0))?;
+            let (first, _, rests) = self::level(py, &mut policy, (1, 0, 0))?;
             policy.rests = rests;
             policy.asked = Instant::now();
             policy.cost = processor_time().saturating_sub(begun);
