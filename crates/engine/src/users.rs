@@ -42,6 +42,8 @@ struct State {
     ending: bool,
     /// A census is wanted, though nobody has gone.
     review: bool,
+    /// The latest census failed, which was told.
+    blind: bool,
 }
 
 impl Users {
@@ -170,8 +172,20 @@ impl Users {
     /// Watches the oldest process of each record that names this module, and lets go of those whose record does
     /// not any more. Removes what nobody needs on the way. True where somebody uses the module.
     fn look(&self) -> bool {
-        // A directory that cannot be read says nothing about users: keep watching those that are known.
-        let Ok(census) = census::sweep(&self.runtime) else { return true };
+        // Whoever is there is there whether or not what others have left can be removed. A directory that cannot be read
+        // says nothing about users: keep watching those that are known.
+        let census = match census::sweep(&self.runtime).or_else(|_| census::take(&self.runtime)) {
+            Ok(census) => census,
+            Err(error) => {
+                if !std::mem::replace(&mut self.lock().blind, true) {
+                    eprintln!(
+                        "modnet: module {} stays while it cannot be seen who uses it: {error}",
+                        self.name
+                    );
+                }
+                return true;
+            }
+        };
         let ours = |number: &u32| {
             Record::look(&self.runtime, *number)
                 .and_then(|record| record.chain())
@@ -179,6 +193,7 @@ impl Users {
         };
         let mine: BTreeMap<&u32, &Vec<u32>> = census.iter().filter(|(number, _)| ours(number)).collect();
         let mut state = self.lock();
+        state.blind = false;
         state.watched.retain(|pid, _| {
             let at = census.iter().find(|(_, users)| users.contains(pid));
             match at {

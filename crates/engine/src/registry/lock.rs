@@ -22,7 +22,15 @@ const STEP: Duration = Duration::from_millis(3);
 /// The lock, until dropped.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Not by closing alone: a child that another thread forks meanwhile has the file too, until it becomes its command.
+    fn drop(&mut self) {
+        // SAFETY: a plain system call on a descriptor that is open.
+        unsafe { libc::flock(self.file.as_raw_fd(), libc::LOCK_UN) };
+    }
 }
 
 impl Lock {
@@ -61,7 +69,7 @@ impl Lock {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| write!(file, "{}", std::process::id()));
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

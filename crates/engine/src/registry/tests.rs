@@ -91,6 +91,22 @@ fn a_lock_that_stays_held_is_an_error_and_not_a_hang() {
 }
 
 #[test]
+fn a_lock_ends_though_a_child_forked_meanwhile_has_its_file() {
+    let scratch = Scratch::new();
+    let runtime = scratch.runtime();
+    let held = Lock::take(&runtime).unwrap();
+    let path = runtime.modules().join(".lock");
+    let is_it = |fd: &i32| fs::read_link(format!("/proc/self/fd/{fd}")).is_ok_and(|file| file == path);
+    let number = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let number = number.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).find(is_it).unwrap();
+    // SAFETY: the lock holds it open meanwhile. What a child has is the same: another descriptor of one open file.
+    let child = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) }.try_clone_to_owned().unwrap();
+    drop(held);
+    Registration::bind(&runtime, "m", &[0]).unwrap();
+    drop(child);
+}
+
+#[test]
 fn modes_let_dropped_workers_reach_the_queues_only() {
     let scratch = Scratch::new();
     let runtime = scratch.runtime();

@@ -3,6 +3,7 @@
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError};
 use std::sync::Arc;
 
+use modnet_engine::registry::lock::{Lock, BOUND};
 use modnet_engine::users::{Users, GRACE, LINGER, PAUSE};
 
 use crate::runtime::Runtime;
@@ -62,6 +63,22 @@ fn a_chain_without_it_lets_it_go() {
     users.review();
     ended.recv_timeout(GRACE * 2).unwrap();
     end(application);
+}
+
+#[test]
+fn it_ends_though_what_others_have_left_cannot_be_removed() {
+    let scratch = Scratch::new();
+    let runtime = scratch.runtime();
+    let (users, ended) = start(&runtime);
+    let user = process(&[]);
+    users.add(user.id()).unwrap();
+    // A dead module's, for whose removal the registry has to be locked.
+    let held = Lock::take(&runtime).unwrap();
+    std::fs::create_dir(runtime.modules().join("dead")).unwrap();
+    end(user);
+    ended.recv_timeout((BOUND + LINGER) * 4).unwrap();
+    assert!(runtime.modules().join("dead").exists());
+    drop(held);
 }
 
 #[test]
