@@ -19,12 +19,13 @@ const AFTER: (f64, f64) = (64.0 * 1024.0, 512.0 * 1024.0);
 
 /// One body's.
 pub struct Spent {
-    /// Bytes since a piece was timed, and after how many one is again.
-    untimed: usize,
+    /// Bytes since a piece was timed, and after how many one is again: whatever is asked meanwhile.
+    since: usize,
     after: usize,
     chance: u32,
-    /// Of this stretch: bytes, those that timed pieces stand for, and what these took.
+    /// Of this stretch: bytes, those for which no timed piece stands yet, those for which one does, and what these took.
     bytes: usize,
+    untimed: usize,
     covered: usize,
     seconds: f64,
     elapsed: f64,
@@ -37,10 +38,11 @@ impl Spent {
     #[must_use]
     pub fn new(chance: u32) -> Self {
         let mut made = Self {
-            untimed: 0,
+            since: 0,
             after: 0,
             chance,
             bytes: 0,
+            untimed: 0,
             covered: 0,
             seconds: 0.0,
             elapsed: 0.0,
@@ -52,9 +54,10 @@ impl Spent {
 
     /// A piece of so many bytes comes. Whether it is to be timed; then [`Spent::took`] follows.
     pub fn is_timed(&mut self, length: usize) -> bool {
+        self.since += length;
         self.untimed += length;
         self.bytes += length;
-        self.untimed >= self.after
+        self.since >= self.after
     }
 
     /// The piece of `length` bytes took so much of the processor, while so much time passed.
@@ -64,7 +67,7 @@ impl Spent {
         self.seconds += times * spent.as_secs_f64();
         self.elapsed += times * elapsed.as_secs_f64();
         self.covered += self.untimed;
-        self.untimed = 0;
+        (self.since, self.untimed) = (0, 0);
         #[allow(clippy::cast_precision_loss)]
         let bytes = EVERY * length as f64 / spent.as_secs_f64().max(1e-9);
         self.after = self.draw(bytes.clamp(AFTER.0, AFTER.1));

@@ -68,3 +68,16 @@ fn a_stretch_without_a_timed_piece_adds_nothing() {
     assert!(!spent.is_timed(1000));
     assert!(spent.turn() == (0.0, 0.0));
 }
+
+#[test]
+fn who_asks_at_every_piece_is_told_too() {
+    let mut spent = Spent::new(3);
+    for _ in 0..1000 {
+        spent.turn();
+        if spent.is_timed(8192) {
+            spent.took(8192, Duration::from_micros(10), Duration::from_micros(10));
+        }
+    }
+    let (seconds, _) = spent.turn();
+    assert!((100e-6..300e-6).contains(&seconds), "{seconds}");
+}
