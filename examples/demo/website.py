@@ -129,11 +129,12 @@ def _wait_until_up(process: subprocess.Popen[bytes], command: list[str], port: i
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            with socket.create_connection(("127.0.0.1", port), 1) as probe:
+                # Where nobody listens yet the kernel may give it that very port, and connect it to itself.
+                if probe.getsockname() != probe.getpeername():
+                    return
         except ConnectionRefusedError:
             time.sleep(0.01)
-        else:
-            return
     said = (place / "output").read_text().strip() or "nothing"
     how = f"did not answer within {START_SECONDS:.0f} s" if process.poll() is None else "did not start"
     raise SiteError(f"{shlex.join(command)}: {how}; it said: {said}")

@@ -55,7 +55,9 @@ class Server:
             with self.host.entered():
                 probe = socket.socket()
             with probe:
-                return probe.connect_ex((self.host.ipv4, port)) == 0
+                # Where nobody listens yet the kernel may give it that very port, and connect it to itself.
+                reached = probe.connect_ex((self.host.ipv4, port)) == 0
+                return reached and probe.getsockname() != probe.getpeername()
 
         self.await_true(accepts, f"nothing listens on port {port}")
 
