@@ -129,7 +129,8 @@ def test_who_cannot_be_let_in_waits_for_a_descriptor_and_is_asked_for_now_and_th
         echoed(passes, 20)
         counters = json.loads(modnet("module", "show", "forwarder", "--json").stdout)["counters"]
         assert (counters["no_descriptor"], counters["full"], counters["lost"]) == (1, 1, 0)
-        assert [census.stolen(modnet.place, server.pid) for server in servers] == [1, 20]
+        stolen = [census.stolen(modnet.place, server.pid) for server in servers]
+        assert stolen == [1, 20], [census.counters(modnet.place, server.pid) for server in servers]
     finally:
         resource.prlimit(module, resource.RLIMIT_NOFILE, limit)
         people.close()
