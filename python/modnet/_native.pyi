@@ -575,7 +575,7 @@ class HttpEncoding:
         """What they became."""
     @property
     def seconds(self) -> float:
-        """Processor time that they took."""
+        """Processor time that they took, as those of their pieces tell whose time was taken."""
 
     @property
     def elapsed(self) -> float:

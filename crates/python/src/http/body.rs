@@ -88,7 +88,7 @@ impl HttpEncoding {
         self.bytes_out
     }
 
-    /// Processor time that they took.
+    /// Processor time that they took, as those of their pieces tell whose time was taken.
     #[getter]
     fn seconds(&self) -> f64 {
         self.seconds
