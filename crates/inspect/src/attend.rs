@@ -152,14 +152,6 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
-    /// Not by closing alone: a child that another thread forks meanwhile has the directory open too.
-    fn drop(&mut self) {
-        // An error would mean that it is not ours.
-        let _ = self.flock(libc::LOCK_UN);
-    }
-}
-
 /// What the thread owns.
 struct Post {
     dir: PathBuf,
@@ -281,24 +273,4 @@ fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // SAFETY: as above.
     unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, before.as_ptr(), std::ptr::null_mut()) };
     made.map(drop)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lock_ends_though_a_child_forked_meanwhile_has_its_directory() {
-        let dir = std::env::temp_dir().join(format!("modnet-attend-{}", std::process::id()));
-        std::fs::create_dir(&dir).unwrap();
-        let held = Lock::take(&dir).unwrap();
-        assert!(Lock::take(&dir).is_err());
-        // What a child has is the same: another descriptor of one open file.
-        let child = held.0.try_clone().unwrap();
-        drop(held);
-        let again = Lock::take(&dir).map(drop);
-        drop(child);
-        std::fs::remove_dir(&dir).unwrap();
-        again.unwrap();
-    }
 }
